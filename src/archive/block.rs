@@ -1,0 +1,193 @@
+//! One block: a complete gzip member (RFC 1952) whose header tells its length, its number and the CRC of its
+//! compressed bytes.
+//!
+//! ```text
+//! 1f 8b 08 04  0 0 0 0  0 ff  14 00      ID1 ID2 CM FLG, MTIME, XFL OS, XLEN
+//! 'I' 'G' 4 0  length                    of the whole member
+//! 'V' 'C' 8 0  crc, number               CRC-32 of the DEFLATE bytes, number of the block
+//! … DEFLATE …
+//! CRC-32, ISIZE                          of the uncompressed bytes
+//! ```
+
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::inflate::Inflater;
+use super::invalid;
+
+/// Uncompressed bytes in every block but the last two.
+pub const BLOCK_SIZE: usize = 1024 * 1024;
+/// Bytes before the DEFLATE stream of a block.
+pub const HEADER_LEN: usize = 32;
+/// Bytes after it.
+pub const TRAILER_LEN: usize = 8;
+/// No member of ours is longer: incompressible data is stored with 5 bytes for each 64 KiB or less, far below this.
+pub const MAX_MEMBER: usize = HEADER_LEN + BLOCK_SIZE + BLOCK_SIZE / 16 + TRAILER_LEN;
+
+const FIXED: [u8; 16] = [
+    0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 20, 0, b'I', b'G', 4, 0,
+];
+
+/// How hard to compress: libdeflate's levels, 0 (stored) to 12.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(CompressionLvl);
+
+impl Level {
+    /// A level from 0 to 12.
+    pub fn new(level: u8) -> Option<Self> {
+        CompressionLvl::new(level.into()).ok().map(Level)
+    }
+}
+
+impl Default for Level {
+    /// Level 6.
+    fn default() -> Self {
+        Level(CompressionLvl::default())
+    }
+}
+
+/// What a block's header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockHeader {
+    /// Bytes in the whole member.
+    pub length: usize,
+    /// CRC-32 of the DEFLATE bytes as they stand in the file.
+    pub crc: u32,
+    /// Number of the block, from 0.
+    pub number: u32,
+}
+
+impl BlockHeader {
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// A phrase that says what is wrong. A length that no block can have is refused here, before anything is
+    /// allocated for it.
+    pub fn parse(bytes: &[u8; HEADER_LEN]) -> Result<Self, String> {
+        if bytes[..2] != FIXED[..2] {
+            return Err("no gzip member begins there".into());
+        }
+        if bytes[..16] != FIXED || bytes[20..24] != *b"VC\x08\0" {
+            return Err("its gzip header is not that of a block".into());
+        }
+        let field = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let length = field(16) as usize;
+        if !(HEADER_LEN + TRAILER_LEN + 1..=MAX_MEMBER).contains(&length) {
+            return Err(format!("its header claims an impossible length of {length} bytes"));
+        }
+        Ok(BlockHeader {
+            length,
+            crc: field(24),
+            number: field(28),
+        })
+    }
+
+    fn write(&self, out: &mut [u8; HEADER_LEN]) {
+        out[..16].copy_from_slice(&FIXED);
+        // Bounded by MAX_MEMBER.
+        out[16..20].copy_from_slice(&(self.length as u32).to_le_bytes());
+        out[20..24].copy_from_slice(b"VC\x08\0");
+        out[24..28].copy_from_slice(&self.crc.to_le_bytes());
+        out[28..32].copy_from_slice(&self.number.to_le_bytes());
+    }
+}
+
+/// Turns data into members.
+pub struct Deflater(Compressor);
+
+impl Deflater {
+    /// One that compresses at `level`.
+    pub fn new(level: Level) -> Self {
+        Deflater(Compressor::new(level.0))
+    }
+
+    /// Replaces the content of `member` by block `number`, which holds `data`: at most [`BLOCK_SIZE`] bytes.
+    pub fn compress(&mut self, number: u32, data: &[u8], member: &mut Vec<u8>) {
+        debug_assert!(data.len() <= BLOCK_SIZE);
+        let bound = HEADER_LEN + self.0.deflate_compress_bound(data.len()) + TRAILER_LEN;
+        member.resize(bound.max(member.len()), 0);
+        let deflated = self
+            .0
+            .deflate_compress(data, &mut member[HEADER_LEN..])
+            // The buffer has the size that libdeflate asked for.
+            .expect("libdeflate's own bound holds");
+        let end = HEADER_LEN + deflated;
+        let header = BlockHeader {
+            length: end + TRAILER_LEN,
+            crc: libdeflater::crc32(&member[HEADER_LEN..end]),
+            number,
+        };
+        let mut head = [0; HEADER_LEN];
+        header.write(&mut head);
+        member[..HEADER_LEN].copy_from_slice(&head);
+        member[end..end + 4].copy_from_slice(&libdeflater::crc32(data).to_le_bytes());
+        member[end + 4..end + 8].copy_from_slice(&(data.len() as u32).to_le_bytes());
+        member.truncate(header.length);
+    }
+}
+
+/// Checks and decompresses one member, header included, into `data`.
+///
+/// # Errors
+/// An invalid archive; the message is about block `header.number`.
+pub fn expand(inflater: &mut Inflater, header: BlockHeader, member: &[u8], data: &mut Vec<u8>) -> anyhow::Result<()> {
+    let wrong = |what: &str| invalid(format!("block {} is damaged: {what}", header.number));
+    let Some((deflated, trailer)) = member
+        .get(HEADER_LEN..)
+        .and_then(|rest| rest.split_last_chunk::<TRAILER_LEN>())
+    else {
+        return Err(wrong("it is too short"));
+    };
+    // First, because DEFLATE has bits that decode to nothing.
+    if libdeflater::crc32(deflated) != header.crc {
+        return Err(wrong("the checksum of its compressed bytes does not match"));
+    }
+    let [c0, c1, c2, c3, s0, s1, s2, s3] = *trailer;
+    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    if size == 0 || size > BLOCK_SIZE {
+        return Err(wrong("its trailer claims an impossible size"));
+    }
+    data.resize(size, 0);
+    inflater.inflate(deflated, data).map_err(|what| wrong(&what))?;
+    if libdeflater::crc32(data) != u32::from_le_bytes([c0, c1, c2, c3]) {
+        return Err(wrong("the checksum of its content does not match"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_blocks_fit_the_bound() {
+        for level in 0..=12 {
+            let noise: Vec<u8> = (0..BLOCK_SIZE as u64)
+                .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
+                .collect();
+            let mut member = Vec::new();
+            Deflater::new(Level::new(level).unwrap()).compress(3, &noise, &mut member);
+            assert!(member.len() <= MAX_MEMBER);
+            let header = BlockHeader::parse(member.first_chunk().unwrap()).unwrap();
+            let mut data = Vec::new();
+            expand(&mut Inflater::new(), header, &member, &mut data).unwrap();
+            assert!(data == noise);
+        }
+    }
+
+    #[test]
+    fn any_bit_of_a_block_counts() {
+        let mut member = Vec::new();
+        Deflater::new(Level::default()).compress(0, b"abcabcabcabcabc, and so on", &mut member);
+        for bit in 0..member.len() * 8 {
+            let mut bad = member.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let whole = match BlockHeader::parse(bad.first_chunk().unwrap()) {
+                Ok(h) if h.length == bad.len() && h.number == 0 => {
+                    expand(&mut Inflater::new(), h, &bad, &mut Vec::new()).is_ok()
+                }
+                _ => false,
+            };
+            assert!(!whole, "bit {bit}");
+        }
+    }
+}

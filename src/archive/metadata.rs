@@ -1,0 +1,242 @@
+//! `backup_metadata.json`: what a backup says of itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
+
+use super::Layout;
+use crate::database::Facts;
+use crate::time::Time;
+
+/// The longest string that metadata may have, in bytes.
+const MAX_STRING: usize = 4096;
+
+/// The metadata of one backup. VPO needs the first six fields with these types, and ignores the rest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Metadata {
+    /// What made it.
+    pub vpo_version: String,
+    /// `schema_version` in the database's own `_meta` table.
+    pub schema_version: u64,
+    /// When, in RFC 3339.
+    pub created_at: String,
+    /// Length of `library.db` in the archive. In VPO's own backups: of the main file before the backup.
+    pub database_size_bytes: u64,
+    /// Rows of `files`.
+    pub file_count: u64,
+    /// Sum of `files.size_bytes`.
+    pub total_library_size_bytes: u64,
+    /// `gzip`.
+    pub compression: String,
+    /// Digest of `library.db`, in lower-case hex; not in VPO's own backups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_sha256: Option<String>,
+    /// Bytes in a page of the database; not in VPO's own backups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub page_size: Option<u32>,
+}
+
+impl Metadata {
+    /// The metadata of a backup that was made now by this project.
+    pub fn new(facts: &Facts, vpo_version: String, created_at: Time, sha256: String) -> Self {
+        Metadata {
+            vpo_version,
+            schema_version: facts.schema_version,
+            created_at: created_at.to_string(),
+            database_size_bytes: facts.database_size_bytes,
+            file_count: facts.file_count,
+            total_library_size_bytes: facts.total_library_size_bytes,
+            compression: "gzip".into(),
+            database_sha256: Some(sha256),
+            page_size: Some(facts.page_size),
+        }
+    }
+
+    /// When the backup was made, to the second.
+    pub fn time(&self) -> Option<Time> {
+        self.created_at.parse().ok()
+    }
+
+    /// Reads and checks the metadata of an archive of the given layout.
+    ///
+    /// # Errors
+    /// A phrase that names the field.
+    pub fn parse(json: &[u8], layout: Layout) -> Result<Self, String> {
+        let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
+        let mut fields: Object = serde_json::from_str(text).map_err(|e| e.to_string())?;
+        let metadata = Metadata {
+            vpo_version: fields.string("vpo_version")?,
+            schema_version: fields.positive("schema_version")?,
+            created_at: fields.string("created_at")?,
+            database_size_bytes: fields.positive("database_size_bytes")?,
+            file_count: fields.integer("file_count")?,
+            total_library_size_bytes: fields.integer("total_library_size_bytes")?,
+            compression: fields.string("compression")?,
+            database_sha256: fields.optional("database_sha256", Object::string)?,
+            page_size: fields.optional("page_size", Object::page_size)?,
+        };
+        let time = metadata.created_at.parse::<Time>();
+        let exact = time.is_ok_and(|t| layout == Layout::Plain || t.to_string() == metadata.created_at);
+        if !exact {
+            return Err("'created_at' is no RFC 3339 time of the form it must have".into());
+        }
+        if metadata.compression != "gzip" {
+            return Err("'compression' is not gzip".into());
+        }
+        let hex = |c: u8| c.is_ascii_digit() || (b'a'..=b'f').contains(&c);
+        if let Some(digest) = &metadata.database_sha256
+            && !(digest.len() == 64 && digest.bytes().all(hex))
+        {
+            return Err("'database_sha256' is no SHA-256 digest in lower-case hex".into());
+        }
+        // An archive of blocks is this project's, which always writes both.
+        if layout == Layout::Blocks && (metadata.database_sha256.is_none() || metadata.page_size.is_none()) {
+            return Err("'database_sha256' or 'page_size' is missing".into());
+        }
+        Ok(metadata)
+    }
+}
+
+/// A JSON object whose keys are told apart but whose values are not read yet. `serde` by itself would let the last of
+/// several equal keys win.
+struct Object(BTreeMap<String, Box<RawValue>>);
+
+impl Object {
+    fn field<'a, T: Deserialize<'a>>(&'a self, key: &str, what: &str) -> Result<T, String> {
+        let raw = self.0.get(key).ok_or_else(|| format!("'{key}' is missing"))?;
+        serde_json::from_str(raw.get()).map_err(|_| format!("'{key}' is no {what}"))
+    }
+
+    fn string(&mut self, key: &str) -> Result<String, String> {
+        let text: String = self.field(key, "string")?;
+        if text.len() > MAX_STRING {
+            return Err(format!("'{key}' is longer than {MAX_STRING} bytes"));
+        }
+        Ok(text)
+    }
+
+    /// An integer from 0 to 2⁶³ − 1, written without fraction or exponent.
+    fn integer(&mut self, key: &str) -> Result<u64, String> {
+        let what = "whole number from 0 to 2^63-1";
+        let number: u64 = self.field(key, what)?;
+        if number > i64::MAX as u64 {
+            return Err(format!("'{key}' is no {what}"));
+        }
+        Ok(number)
+    }
+
+    fn positive(&mut self, key: &str) -> Result<u64, String> {
+        match self.integer(key)? {
+            0 => Err(format!("'{key}' is 0")),
+            number => Ok(number),
+        }
+    }
+
+    fn page_size(&mut self, key: &str) -> Result<u32, String> {
+        let size: u32 = self.field(key, "page size")?;
+        if size.is_power_of_two() && (512..=65536).contains(&size) {
+            Ok(size)
+        } else {
+            Err(format!("'{key}' is no page size"))
+        }
+    }
+
+    fn optional<T>(&mut self, key: &str, read: impl Fn(&mut Self, &str) -> Result<T, String>) -> Result<Option<T>, String> {
+        if self.0.contains_key(key) {
+            read(self, key).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Object;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Object, M::Error> {
+                let mut fields = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
+                    if fields.contains_key(&key) {
+                        return Err(M::Error::custom(format_args!("the key '{key}' is there twice")));
+                    }
+                    fields.insert(key, value);
+                }
+                Ok(Object(fields))
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"vpo_version":"v","schema_version":27,"created_at":"2026-02-05T14:30:22Z",
+        "database_size_bytes":4096,"file_count":0,"total_library_size_bytes":0,"compression":"gzip",
+        "database_sha256":"DIGEST","page_size":4096,"later":{"any":[1.5,null]}}"#;
+
+    fn good() -> String {
+        GOOD.replace("DIGEST", &"0f".repeat(32))
+    }
+
+    fn parse(json: &str) -> Result<Metadata, String> {
+        Metadata::parse(json.as_bytes(), Layout::Blocks)
+    }
+
+    #[test]
+    fn unknown_keys_are_accepted() {
+        assert_eq!(parse(&good()).unwrap().schema_version, 27);
+    }
+
+    #[test]
+    fn each_rule_is_kept() {
+        let cases = [
+            ("27", "0", "'schema_version' is 0"),
+            ("27", "27.0", "'schema_version' is no whole number"),
+            ("27", "2e1", "'schema_version' is no whole number"),
+            ("27", "\"27\"", "'schema_version' is no whole number"),
+            ("27", "true", "'schema_version' is no whole number"),
+            ("27", "-1", "'schema_version' is no whole number"),
+            ("27", "9223372036854775808", "'schema_version' is no whole number"),
+            ("27", "99999999999999999999999", "'schema_version' is no whole number"),
+            ("\"file_count\":0,", "", "'file_count' is missing"),
+            ("\"v\"", "null", "'vpo_version' is no string"),
+            ("\"gzip\"", "\"zip\"", "'compression' is not gzip"),
+            ("0f0f", "0F0f", "'database_sha256' is no SHA-256"),
+            ("14:30:22Z", "14:30:22+00:00", "'created_at' is no RFC 3339"),
+            ("\"page_size\":4096", "\"page_size\":4097", "'page_size' is no page size"),
+            ("\"later\"", "\"page_size\"", "'page_size' is there twice"),
+            ("\"later\"", "\"p\\u0061ge_size\"", "'page_size' is there twice"),
+            (",\"page_size\":4096", "", "'page_size' is missing"),
+        ];
+        for (from, to, message) in cases {
+            let json = good().replacen(from, to, 1);
+            let error = parse(&json).expect_err(&json);
+            assert!(error.contains(message), "{json}: {error}");
+        }
+        for json in ["", "[]", "{}", "{", "null", "\u{feff}{}"] {
+            assert!(parse(json).is_err(), "{json}");
+        }
+        assert!(parse(&good().replace("\"v\"", &format!("\"{}\"", "v".repeat(4097)))).is_err());
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn archives_from_elsewhere_may_have_other_offsets_and_no_digest() {
+        let json = good()
+            .replace("14:30:22Z", "14:30:22+02:00")
+            .replace("\"database_sha256\"", "\"x\"")
+            .replace("\"page_size\"", "\"y\"");
+        assert!(Metadata::parse(json.as_bytes(), Layout::Plain).is_ok());
+    }
+}

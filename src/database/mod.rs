@@ -1,0 +1,10 @@
+//! SQLite database files as such: the header, what a VPO library says of itself, and how a file that may be hostile is
+//! looked at.
+
+mod facts;
+mod header;
+mod staged;
+
+pub use facts::Facts;
+pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
+pub use staged::{immutable, quick_check};

@@ -1,0 +1,144 @@
+//! What can go wrong, told apart as far as a caller has to: the kinds are the exit codes of the contract.
+
+use std::{fmt, io};
+
+use rustix::io::Errno;
+
+/// The kinds of failure. The number of each is the exit status of a program that ends with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The person said no, or could not be asked; also whatever has no code of its own.
+    Declined = 1,
+    /// The command line or `config.toml` makes no sense.
+    Usage = 2,
+    /// The library, a backup or a named directory does not exist.
+    NotFound = 20,
+    /// An I/O error, or an output that exists already.
+    Failed = 40,
+    /// The library is damaged or no VPO library; a stream that is no whole database.
+    Database = 42,
+    /// Another process uses the library in a way that forbids the operation.
+    Locked = 43,
+    /// Not enough free space.
+    NoSpace = 44,
+    /// The backup's schema is newer than the installed VPO.
+    SchemaTooNew = 45,
+    /// Not a backup, or a damaged, truncated or hostile one.
+    InvalidArchive = 46,
+}
+
+impl Kind {
+    /// The exit status.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// A failure of this kind. `message` is a phrase in lower case without a full stop.
+    pub fn because(self, message: impl Into<String>) -> Failure {
+        Failure {
+            kind: self,
+            message: message.into(),
+            hint: None,
+            source: None,
+        }
+    }
+
+    /// An [`anyhow::Error`] of this kind.
+    pub fn error(self, message: impl Into<String>) -> anyhow::Error {
+        self.because(message).into()
+    }
+}
+
+/// An error with its exit code and, where it helps, a hint at the next step.
+#[derive(Debug)]
+pub struct Failure {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+    source: Option<anyhow::Error>,
+}
+
+impl Failure {
+    /// Adds the next step that a person can take.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the error that led to this one; it is printed after the message.
+    pub fn source(mut self, source: impl Into<anyhow::Error>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|e| e.as_ref())
+    }
+}
+
+/// The kind of an error: the first of its causes that has one decides.
+pub fn kind(error: &anyhow::Error) -> Kind {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return failure.kind;
+        }
+        if let Some(error) = cause.downcast_ref::<io::Error>() {
+            return io_kind(error);
+        }
+        if let Some(error) = cause.downcast_ref::<rusqlite::Error>() {
+            return sqlite_kind(error);
+        }
+    }
+    Kind::Declined
+}
+
+/// The hint of an error, if one of its causes has one.
+pub fn hint(error: &anyhow::Error) -> Option<&str> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
+}
+
+/// True if the device or the quota is full.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::NOSPC | Errno::DQUOT)
+    )
+}
+
+fn io_kind(error: &io::Error) -> Kind {
+    if is_full(error) {
+        Kind::NoSpace
+    } else {
+        Kind::Failed
+    }
+}
+
+/// SQLite's result codes (<https://www.sqlite.org/rescode.html>) as exit codes.
+fn sqlite_kind(error: &rusqlite::Error) -> Kind {
+    use rusqlite::ErrorCode as Code;
+    match error.sqlite_error_code() {
+        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed) => {
+            Kind::Locked
+        }
+        Some(Code::DiskFull) => Kind::NoSpace,
+        Some(
+            Code::SystemIoFailure
+            | Code::CannotOpen
+            | Code::PermissionDenied
+            | Code::ReadOnly
+            | Code::OutOfMemory
+            | Code::OperationInterrupted,
+        ) => Kind::Failed,
+        _ => Kind::Database,
+    }
+}

@@ -1,0 +1,20 @@
+//! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
+
+mod publish;
+mod space;
+mod temporary;
+
+pub use publish::{NewFile, create_directory, sync_directory};
+pub use space::require_space;
+pub use temporary::{Temporary, sweep};
+
+use std::path::Path;
+
+/// The directory a path lies in: `.` for a bare name.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) => Path::new("."),
+        None => path,
+    }
+}

@@ -1,0 +1,126 @@
+//! A new file that gets its name only when it is complete, and never replaces another.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use super::temporary::Temporary;
+
+/// A file of mode 0600 that is being written. Dropped without [`NewFile::publish`], it leaves nothing.
+///
+/// On Linux it has no name at all until then (O_TMPFILE), so that even a SIGKILL leaves nothing; where the file system
+/// does not support that, it is a [`Temporary`].
+pub struct NewFile(Inner);
+
+enum Inner {
+    Nameless(File),
+    Named(Temporary),
+}
+
+impl NewFile {
+    /// Creates it on the file system of `directory`, where it is to be published.
+    pub fn create(directory: &Path) -> io::Result<Self> {
+        let inner = match nameless(directory)? {
+            Some(file) => Inner::Nameless(file),
+            None => Inner::Named(Temporary::create(directory)?),
+        };
+        let new = NewFile(inner);
+        // The umask may have taken bits away.
+        new.file().set_permissions(Permissions::from_mode(0o600))?;
+        Ok(new)
+    }
+
+    /// The open file, for reading and writing.
+    pub fn file(&self) -> &File {
+        match &self.0 {
+            Inner::Nameless(file) => file,
+            Inner::Named(temporary) => temporary.file(),
+        }
+    }
+
+    /// Flushes the file to disk and gives it the first of `names` that is free, then flushes the directory.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when all names are taken, else what the system says.
+    pub fn publish(self, names: impl IntoIterator<Item = PathBuf>) -> io::Result<PathBuf> {
+        self.file().sync_all()?;
+        let mut inner = self.0;
+        for name in names {
+            let linked = match inner {
+                Inner::Nameless(file) => link(&file, &name).map_err(|e| (e, Inner::Nameless(file))),
+                Inner::Named(temporary) => temporary
+                    .rename_to(&name)
+                    .map_err(|(e, temporary)| (e, Inner::Named(temporary))),
+            };
+            match linked {
+                Ok(()) => {
+                    sync_directory(super::parent(&name))?;
+                    return Ok(name);
+                }
+                Err((error, back)) if error.kind() == io::ErrorKind::AlreadyExists => inner = back,
+                Err((error, _)) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+}
+
+/// A file without a name, or `None` where that is not supported.
+#[cfg(target_os = "linux")]
+fn nameless(directory: &Path) -> io::Result<Option<File>> {
+    use rustix::fs::{Mode, OFlags};
+    // Without /proc there is no unprivileged way to give it a name later.
+    if !Path::new("/proc/self/fd").exists() {
+        return Ok(None);
+    }
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)) {
+        Ok(fd) => Ok(Some(fd.into())),
+        // open(2): the file system or an old kernel does not know O_TMPFILE.
+        Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_directory: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+/// Names a nameless file; linkat(2) never replaces.
+fn link(file: &File, name: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, linkat};
+    use std::os::fd::AsRawFd;
+    let from = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Flushes a directory, so that a name that was added there survives a power cut.
+pub fn sync_directory(directory: &Path) -> io::Result<()> {
+    let synced = File::open(directory)?.sync_all();
+    match synced {
+        // Some network file systems can't, and have nothing to flush.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Creates a directory and its missing parents, each of mode 0700 and flushed to disk.
+pub fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let above = super::parent(directory);
+    if above != directory {
+        create_directory(above)?;
+    }
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Ok(()) => sync_directory(above),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

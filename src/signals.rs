@@ -1,0 +1,119 @@
+//! SIGINT, SIGTERM and SIGHUP: clean up, then end by that same signal.
+//!
+//! A thread waits for them. As a rule it removes the temporary files of this process and lets the signal do what it
+//! would have done. While a [`Deferral`] lives, the signal is only noted: whoever holds it looks at [`pending`], leaves
+//! what it does in good order, and the process ends when the deferral is dropped.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::iterator::Signals;
+
+static STATE: Mutex<State> = Mutex::new(State {
+    deferrals: 0,
+    litter: Vec::new(),
+});
+static CHANGED: Condvar = Condvar::new();
+/// The signal that waits to be obeyed, or 0.
+static PENDING: AtomicI32 = AtomicI32::new(0);
+
+struct State {
+    deferrals: usize,
+    litter: Vec<PathBuf>,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    // Nothing that holds this lock can panic half-way through a change.
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts to listen. Also turns a write beyond the file-size limit into an ordinary error (EFBIG): by default SIGXFSZ
+/// kills the process.
+pub fn listen() -> io::Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            if let Some(signal) = signals.forever().next() {
+                PENDING.store(signal, Ordering::SeqCst);
+                let mut state = state();
+                while state.deferrals > 0 {
+                    state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
+                }
+                for path in state.litter.drain(..) {
+                    // It may be gone already, and nobody is left to be told.
+                    let _ = std::fs::remove_file(path);
+                }
+                // The lock is kept: no new temporary file can appear behind this thread's back.
+                end_by(signal);
+            }
+        })?;
+    Ok(())
+}
+
+/// The signal that asked this process to end, if one did.
+pub fn pending() -> Option<i32> {
+    match PENDING.load(Ordering::SeqCst) {
+        0 => None,
+        signal => Some(signal),
+    }
+}
+
+/// An error if the process was asked to end: for loops inside a [`Deferral`].
+pub fn check() -> io::Result<()> {
+    match pending() {
+        // Not `Interrupted`: readers and writers take that as an invitation to try again.
+        Some(signal) => Err(io::Error::other(format!("ended by signal {signal}"))),
+        None => Ok(()),
+    }
+}
+
+/// Ends the process the way `signal` does by default, so that a shell sees 128 + `signal`.
+pub fn end_by(signal: i32) -> ! {
+    let _ = signal_hook::low_level::emulate_default_handler(signal);
+    // Only a signal that can't be raised comes here.
+    std::process::exit(128 + signal);
+}
+
+/// While it lives, signals wait.
+#[must_use]
+pub struct Deferral(());
+
+impl Deferral {
+    /// Begins to hold signals back. Deferrals can be nested.
+    pub fn new() -> Self {
+        state().deferrals += 1;
+        Deferral(())
+    }
+}
+
+impl Default for Deferral {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Deferral {
+    fn drop(&mut self) {
+        state().deferrals -= 1;
+        CHANGED.notify_all();
+    }
+}
+
+/// Names a file that is to be removed if a signal ends the process. `create` makes it; both happen under one lock, so
+/// that no signal comes between them.
+pub fn register_litter<T>(create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
+    let mut state = state();
+    let (path, made) = create()?;
+    state.litter.push(path);
+    Ok(made)
+}
+
+/// Forgets a file that was removed or is to stay.
+pub fn forget_litter(path: &Path) {
+    state().litter.retain(|p| p != path);
+}

@@ -1,0 +1,117 @@
+//! Points in time, to the second and in UTC: as metadata, file names and tar headers have them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use jiff::fmt::strtime;
+
+/// A second between 1970 and 9999. Prints as RFC 3339, `2026-02-05T14:30:22Z`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(Timestamp);
+
+impl Time {
+    /// The current second. Only the command-line layer calls it.
+    pub fn now() -> Self {
+        let now = Timestamp::now().as_second().max(0);
+        Self::from_second(now).unwrap_or(Time(Timestamp::UNIX_EPOCH))
+    }
+
+    /// From seconds since 1970, where they are in range.
+    pub fn from_second(second: i64) -> Option<Self> {
+        let time = Timestamp::from_second(second).ok()?;
+        (second >= 0).then_some(Time(time))
+    }
+
+    /// Seconds since 1970.
+    pub fn as_second(self) -> u64 {
+        self.0.as_second().unsigned_abs()
+    }
+
+    /// As in the names of backups: `2026-02-05T143022Z`.
+    pub fn compact(self) -> String {
+        self.0.strftime("%Y-%m-%dT%H%M%SZ").to_string()
+    }
+
+    /// For people: `2026-02-05 14:30:22`.
+    pub fn readable(self) -> String {
+        self.0.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// From a name's form of the time, `2026-02-05T143022Z`, or VPO's, `2026-02-05T14-30-22Z`.
+    pub fn from_name(text: &str) -> Option<Self> {
+        let format = match text.len() {
+            18 => "%Y-%m-%dT%H%M%SZ",
+            20 => "%Y-%m-%dT%H-%M-%SZ",
+            _ => return None,
+        };
+        let civil = strtime::parse(format, text).ok()?.to_datetime().ok()?;
+        let time = civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
+        Self::from_second(time.timestamp().as_second())
+    }
+}
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.strftime("%Y-%m-%dT%H:%M:%SZ"))
+    }
+}
+
+impl FromStr for Time {
+    type Err = String;
+
+    /// Any RFC 3339 time with an offset, from 1970 on; fractions of a second are dropped.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("'{text}' is no RFC 3339 time such as 2026-02-05T14:30:22Z");
+        // jiff reads more forms than RFC 3339 has: annotations, offsets to the second, dates of other shapes.
+        let shape = text.len() >= 20
+            && text.is_ascii()
+            && matches!(text.as_bytes()[10], b'T' | b't' | b' ')
+            && !text.contains('[')
+            && (text.ends_with(['Z', 'z']) || text.as_bytes()[text.len() - 3] == b':');
+        if !shape {
+            return Err(wrong());
+        }
+        let time: Timestamp = text.parse().map_err(|_| wrong())?;
+        Self::from_second(time.as_second()).ok_or_else(|| format!("'{text}' is before 1970"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms_of_one_second() {
+        let time: Time = "2026-02-05T14:30:22Z".parse().unwrap();
+        for text in [
+            "2026-02-05T14:30:22+00:00",
+            "2026-02-05T15:30:22.75+01:00",
+            "2026-02-05t14:30:22z",
+        ] {
+            assert_eq!(text.parse(), Ok(time), "{text}");
+        }
+        assert_eq!(time.to_string(), "2026-02-05T14:30:22Z");
+        assert_eq!(Time::from_name("2026-02-05T143022Z"), Some(time));
+        assert_eq!(Time::from_name("2026-02-05T14-30-22Z"), Some(time));
+        assert_eq!(Time::from_name(&time.compact()), Some(time));
+    }
+
+    #[test]
+    fn what_is_no_time() {
+        for text in [
+            "",
+            "now",
+            "2026-02-05",
+            "2026-02-05T14:30:22",
+            "2026-02-30T14:30:22Z",
+            "1969-12-31T23:59:59Z",
+            "2026-02-05T14:30:22+01:00[Europe/Paris]",
+        ] {
+            assert!(text.parse::<Time>().is_err(), "{text}");
+        }
+        for text in ["2026-02-05T143022", "2026-13-05T143022Z", "2026-02-05T1430220"] {
+            assert_eq!(Time::from_name(text), None, "{text}");
+        }
+    }
+}
