@@ -115,8 +115,15 @@ pub fn is_full(error: &io::Error) -> bool {
     )
 }
 
+/// The failure that a reader or writer of ours has put into an [`io::Error`].
+pub fn inside(error: &io::Error) -> Option<&Failure> {
+    error.get_ref()?.downcast_ref()
+}
+
 fn io_kind(error: &io::Error) -> Kind {
-    if is_full(error) {
+    if let Some(failure) = inside(error) {
+        failure.kind
+    } else if is_full(error) {
         Kind::NoSpace
     } else {
         Kind::Failed

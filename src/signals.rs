@@ -22,8 +22,11 @@ static PENDING: AtomicI32 = AtomicI32::new(0);
 
 struct State {
     deferrals: usize,
-    litter: Vec<PathBuf>,
+    litter: Vec<(PathBuf, Remove)>,
 }
+
+/// Removes a file by its name. It may be gone already, and nobody is left to be told.
+pub type Remove = fn(&Path);
 
 fn state() -> MutexGuard<'static, State> {
     // Nothing that holds this lock can panic half-way through a change.
@@ -44,9 +47,8 @@ pub fn listen() -> io::Result<()> {
                 while state.deferrals > 0 {
                     state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
                 }
-                for path in state.litter.drain(..) {
-                    // It may be gone already, and nobody is left to be told.
-                    let _ = std::fs::remove_file(path);
+                for (path, remove) in state.litter.drain(..) {
+                    remove(&path);
                 }
                 // The lock is kept: no new temporary file can appear behind this thread's back.
                 end_by(signal);
@@ -104,16 +106,19 @@ impl Drop for Deferral {
     }
 }
 
-/// Names a file that is to be removed if a signal ends the process. `create` makes it; both happen under one lock, so
-/// that no signal comes between them.
-pub fn register_litter<T>(create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
+/// Makes a file that is to be removed if a signal ends the process. `create` makes it and tells its name; both happen
+/// under one lock, so that no signal comes between them.
+pub fn register_litter<T>(
+    remove: Remove,
+    create: impl FnOnce() -> io::Result<(PathBuf, T)>,
+) -> io::Result<T> {
     let mut state = state();
     let (path, made) = create()?;
-    state.litter.push(path);
+    state.litter.push((path, remove));
     Ok(made)
 }
 
 /// Forgets a file that was removed or is to stay.
 pub fn forget_litter(path: &Path) {
-    state().litter.retain(|p| p != path);
+    state().litter.retain(|(name, _)| name != path);
 }

@@ -1,16 +1,17 @@
 //! Writes a sample VPO library: VPO's schema, filled with invented films and series, their tracks, and the history of
 //! jobs that worked on them.
 //!
-//! The rows come from a generator with a seed, and the clock in them is invented too: the same [`Sample`] gives the same
-//! bytes with the same SQLite. The indexes are there while the rows come in, so pages are as full, and rows as scattered,
-//! as in a library that grew; the mixture compresses like one (a third, with DEFLATE level 6).
+//! The rows come from a generator with a seed, and the clock in them is invented too: the same [`Sample`] gives the
+//! same bytes with the same SQLite. The indexes are there while the rows come in, so pages are as full, and rows as
+//! scattered, as in a library that grew, and the mixture compresses like one (to a third, with DEFLATE level 6).
 //!
 //! Self-contained (std and rusqlite): the tests and benchmarks include this file by its path.
 
+use std::collections::hash_map::{Entry, HashMap};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, Params, Statement};
 
 /// How far to fill a library.
 #[allow(dead_code)] // whoever includes this file uses what it needs
@@ -127,7 +128,7 @@ fn fill(sample: &Sample, path: &Path) -> rusqlite::Result<(u64, u64)> {
         [sample.schema_version.to_string()],
     )?;
     if !matches!(sample.size, Size::Files(0)) {
-        Library::new(&db, sample.seed)?.grow(sample.size, sample.page_size)?;
+        Library::new(&db, sample.seed).grow(sample.size, sample.page_size)?;
     }
     db.execute_batch("COMMIT")?;
     let mode = match sample.journal {
@@ -206,6 +207,23 @@ fn iso(micros: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}+00:00")
 }
 
+/// Adds rows, with each statement prepared once.
+struct Rows<'db> {
+    db: &'db Connection,
+    statements: HashMap<&'static str, Statement<'db>>,
+}
+
+impl Rows<'_> {
+    /// Gives the rowid.
+    fn add(&mut self, sql: &'static str, values: impl Params) -> rusqlite::Result<i64> {
+        let statement = match self.statements.entry(sql) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => new.insert(self.db.prepare(sql)?),
+        };
+        statement.insert(values)
+    }
+}
+
 /// A series while its episodes are being added.
 struct Series {
     title: String,
@@ -235,8 +253,7 @@ struct Media {
 
 /// A library that grows in the order of events: a scan finds files, and the daemon works on some of them.
 struct Library<'db> {
-    db: &'db Connection,
-    insert: Inserts<'db>,
+    rows: Rows<'db>,
     random: Random,
     /// Films and series so far.
     titles: u64,
@@ -252,10 +269,12 @@ struct Library<'db> {
 }
 
 impl<'db> Library<'db> {
-    fn new(db: &'db Connection, seed: u64) -> rusqlite::Result<Self> {
-        Ok(Library {
-            db,
-            insert: Inserts::prepare(db)?,
+    fn new(db: &'db Connection, seed: u64) -> Self {
+        Library {
+            rows: Rows {
+                db,
+                statements: HashMap::new(),
+            },
             random: Random(seed),
             titles: 0,
             series: None,
@@ -265,12 +284,12 @@ impl<'db> Library<'db> {
             scan_left: 0,
             scanner: START,
             daemon: START,
-        })
+        }
     }
 
     fn grow(mut self, size: Size, page_size: u32) -> rusqlite::Result<()> {
         self.settle()?;
-        let mut page_count = self.db.prepare("PRAGMA page_count")?;
+        let mut page_count = self.rows.db.prepare("PRAGMA page_count")?;
         loop {
             let full = match size {
                 Size::Files(files) => self.files >= files + files / 64,
@@ -284,43 +303,51 @@ impl<'db> Library<'db> {
             }
             self.add_file()?;
         }
-        let keep = match size {
+        self.prune(match size {
             Size::Files(files) => files,
             Size::Bytes(_) => self.files - self.files / 64,
-        };
-        self.prune(keep)
+        })
     }
 
     /// What is there before the first scan.
     fn settle(&mut self) -> rusqlite::Result<()> {
         for (name, definition) in POLICIES {
             let (created, updated) = (self.later(90), self.later(9000));
-            (self.insert.policy).execute((name, definition, created, updated))?;
+            self.rows.add(
+                "INSERT INTO policies (name, version, definition, created_at, updated_at)
+                 VALUES (?, 12, ?, ?, ?)",
+                (name, definition, created, updated),
+            )?;
         }
         for plugin in PLUGINS {
             let hash: String = (0..4).map(|_| self.random.hex()).collect();
             let time = self.later(60);
-            (self.insert.acknowledgment).execute((plugin, hash, time))?;
+            self.rows.add(
+                "INSERT INTO plugin_acknowledgments
+                    (plugin_name, plugin_hash, acknowledged_at, acknowledged_by)
+                 VALUES (?, ?, ?, 'admin@mediabox')",
+                (plugin, hash, time),
+            )?;
         }
         Ok(())
     }
 
-    /// Removes the newest files until `keep` are left, as `vpo` does when a directory has gone: the history goes with
+    /// Removes the newest files until `keep` are left, as VPO does when a directory has gone: their history goes with
     /// them, and free pages stay behind.
     fn prune(&mut self, keep: u64) -> rusqlite::Result<()> {
         let gone = self.files - keep;
         if gone == 0 {
             return Ok(());
         }
-        self.db
-            .execute("DELETE FROM files WHERE id > ?", [keep as i64])?;
+        (self.rows.db).execute("DELETE FROM files WHERE id > ?", [keep as i64])?;
         let (job, began, ended) = (self.random.uuid(), self.later(60), self.later(60));
         let summary = format!(r#"{{"files_pruned": {gone}}}"#);
-        (self.insert.library_job).execute((job, "prune", began, ended, summary))?;
+        self.rows
+            .add(LIBRARY_JOB, (job, "prune", began, ended, summary))?;
         Ok(())
     }
 
-    /// A file, its tracks, and what was done to it.
+    /// A file, its tracks, and perhaps a job that worked on it.
     fn add_file(&mut self) -> rusqlite::Result<()> {
         if self.scan_left == 0 {
             self.begin_scan()?;
@@ -331,31 +358,38 @@ impl<'db> Library<'db> {
         let path = format!("{}/{}", media.directory, media.filename);
         let modified = self.scanner - self.random.range(1, 400 * DAY);
         // Most files were seen again later, each by a job of its own that is no longer kept.
-        let (scan_job, scanned) = match self.random.percent(90) {
+        let (scan_job, scanned) = match self.random.percent(95) {
             true => (
                 self.random.uuid(),
                 self.scanner + self.random.range(1, 90 * DAY),
             ),
             false => (self.scan_job.clone(), self.scanner),
         };
-        let (ebml, matroska) = (self.random.range(0, 5), self.random.range(0, 2));
-        (self.insert.file).execute((
-            &path,
-            &media.filename,
-            &media.directory,
-            media.size as i64,
-            iso(modified),
-            self.random.content_hash(media.size),
-            iso(scanned),
-            scan_job,
-            &media.plugin_metadata,
-            format!(
-                r#"{{"title": "{}", "encoder": "libebml v1.4.{ebml} + libmatroska v1.7.{matroska}", "creation_time": "{}"}}"#,
-                media.title,
-                iso(modified - self.random.range(1, 400 * DAY))
+        let container_tags = format!(
+            r#"{{"title": "{}", "encoder": "libebml v1.4.{} + libmatroska v1.7.{}", "creation_time": "{}"}}"#,
+            media.title,
+            self.random.range(0, 5),
+            self.random.range(0, 2),
+            iso(modified - self.random.range(1, 400 * DAY))
+        );
+        let file = self.rows.add(
+            "INSERT INTO files (path, filename, directory, extension, size_bytes, modified_at,
+                content_hash, container_format, scanned_at, scan_status, job_id, plugin_metadata,
+                container_tags)
+             VALUES (?, ?, ?, 'mkv', ?, ?, ?, 'matroska', ?, 'ok', ?, ?, ?)",
+            (
+                &path,
+                &media.filename,
+                &media.directory,
+                media.size as i64,
+                iso(modified),
+                self.random.content_hash(media.size),
+                iso(scanned),
+                scan_job,
+                &media.plugin_metadata,
+                container_tags,
             ),
-        ))?;
-        let file = self.db.last_insert_rowid();
+        )?;
         self.files += 1;
         self.total_size += media.size;
         self.add_tracks(file, &media)?;
@@ -368,19 +402,22 @@ impl<'db> Library<'db> {
     fn begin_scan(&mut self) -> rusqlite::Result<()> {
         self.scan_job = self.random.uuid();
         self.scan_left = self.random.range(5, 120);
-        self.scanner = self.daemon.max(self.scanner) + self.random.range(1, 3_600_000_000);
-        let (began, ended) = (
-            iso(self.scanner),
-            iso(self.scanner + self.scan_left * 90_000),
-        );
-        let (files, size) = (self.files as i64, self.total_size as i64);
-        (self.insert.snapshot).execute((&began, files, size))?;
+        self.scanner = self.daemon.max(self.scanner) + self.random.range(1, DAY / 24);
+        let began = iso(self.scanner);
+        let ended = iso(self.scanner + self.scan_left * 90_000);
+        self.rows.add(
+            "INSERT INTO library_snapshots (snapshot_at, total_files, total_size_bytes, missing_files)
+             VALUES (?, ?, ?, 0)",
+            (&began, self.files as i64, self.total_size as i64),
+        )?;
         let summary = format!(
-            r#"{{"total_discovered": {}, "scanned": {}, "skipped": {files}, "errors": 0}}"#,
+            r#"{{"total_discovered": {}, "scanned": {}, "skipped": {}, "errors": 0}}"#,
             self.files + self.scan_left,
-            self.scan_left
+            self.scan_left,
+            self.files
         );
-        (self.insert.library_job).execute((&self.scan_job, "scan", began, ended, summary))?;
+        self.rows
+            .add(LIBRARY_JOB, (&self.scan_job, "scan", began, ended, summary))?;
         Ok(())
     }
 
@@ -389,7 +426,7 @@ impl<'db> Library<'db> {
             Some(series) => self.episode(series),
             None if self.random.percent(98) => self.film(),
             None => {
-                let series = self.series();
+                let series = self.new_series();
                 self.episode(series)
             }
         }
@@ -399,10 +436,9 @@ impl<'db> Library<'db> {
         let (title, id) = (self.title(), self.title_id());
         let (language, quality) = (self.random.pick(&LANGUAGES), self.random.pick(&QUALITIES));
         let year = self.random.range(1950, 2026);
-        let name = format!("{title} ({year})");
         Media {
-            directory: format!("/mnt/media/Movies/{name} {{tmdb-{id}}}"),
-            filename: format!("{name} [{}].mkv", quality.name),
+            directory: format!("/mnt/media/Movies/{title} ({year}) {{tmdb-{id}}}"),
+            filename: format!("{title} ({year}) [{}].mkv", quality.0),
             size: self.random.range(1_500_000_000, 40_000_000_000),
             duration: 4800.0 + 5000.0 * self.random.fraction(),
             plugin_metadata: format!(
@@ -417,7 +453,7 @@ impl<'db> Library<'db> {
         }
     }
 
-    fn series(&mut self) -> Series {
+    fn new_series(&mut self) -> Series {
         let (title, tvdb) = (self.title(), self.title_id());
         Series {
             directory: format!("/mnt/media/TV/{title} {{tvdb-{tvdb}}}"),
@@ -435,13 +471,12 @@ impl<'db> Library<'db> {
     /// The next episode of `series`, which goes on unless that was its last.
     fn episode(&mut self, mut series: Series) -> Media {
         let (season, episode, show) = (series.season, series.episode, &series.title);
-        let name = self.title();
+        let (title, quality) = (self.title(), series.quality);
         let media = Media {
-            title: format!("{show} - {name}"),
             directory: format!("{}/Season {season:02}", series.directory),
             filename: format!(
-                "{show} - S{season:02}E{episode:02} - {name} [{}].mkv",
-                series.quality.name
+                "{show} - S{season:02}E{episode:02} - {title} [{}].mkv",
+                quality.0
             ),
             size: self.random.range(300_000_000, 6_000_000_000),
             duration: 1260.0 + 2400.0 * self.random.fraction(),
@@ -452,8 +487,9 @@ impl<'db> Library<'db> {
                 series.language,
                 iso(self.scanner + self.random.range(1, 90 * DAY))
             ),
+            title,
             language: series.language,
-            quality: series.quality,
+            quality,
         };
         series.episode += 1;
         if series.episode > series.episodes {
@@ -467,21 +503,16 @@ impl<'db> Library<'db> {
 
     fn title(&mut self) -> String {
         let (adjective, noun) = (self.random.pick(&ADJECTIVES), self.random.pick(&NOUNS));
-        let name = self.name();
-        match self.random.next() % 4 {
+        let name: String = (0..self.random.range(2, 4))
+            .map(|_| self.random.pick(&SYLLABLES))
+            .collect();
+        let name = name[..1].to_uppercase() + &name[1..];
+        match self.random.range(0, 3) {
             0 => format!("The {adjective} {noun} of {name}"),
             1 => format!("{name} and the {adjective} {noun}"),
             2 => format!("{adjective} {name}"),
             _ => format!("{name} {noun}"),
         }
-    }
-
-    fn name(&mut self) -> String {
-        let syllables = self.random.range(2, 4);
-        let name: String = (0..syllables)
-            .map(|_| self.random.pick(&SYLLABLES))
-            .collect();
-        name[..1].to_uppercase() + &name[1..]
     }
 
     /// A number that no other title has, in no visible order; it makes paths unique. (The modulus is a prime.)
@@ -492,175 +523,203 @@ impl<'db> Library<'db> {
 
     fn add_tracks(&mut self, file: i64, media: &Media) -> rusqlite::Result<()> {
         let random = &mut self.random;
-        let Quality { width, height, .. } = media.quality;
-        let codec = random.pick(&VIDEO_CODECS);
-        let rate = random.pick(&["24000/1001", "25/1", "30000/1001"]);
-        (self.insert.video).execute((file, codec, width, height, rate, media.duration))?;
-        let (mut index, mut heard) = (1, Vec::new());
-        for nth in 0..random.range(1, 4) {
-            let (channels, layout, title) = random.pick(&LAYOUTS);
-            let commentary = nth > 0 && random.percent(25);
-            (self.insert.audio).execute((
-                file,
-                index,
-                random.pick(&AUDIO_CODECS),
-                match nth {
-                    0 => media.language,
-                    _ => random.pick(&LANGUAGES),
-                },
-                if commentary { "Commentary" } else { title },
-                nth == 0,
-                channels,
-                layout,
-                media.duration - random.fraction() / 10.0,
-            ))?;
-            heard.push(self.db.last_insert_rowid());
-            index += 1;
+        let (_, width, height) = media.quality;
+        let (codec, rate) = (random.pick(&VIDEO_CODECS), random.pick(&FRAME_RATES));
+        self.rows.add(
+            "INSERT INTO tracks (file_id, track_index, track_type, codec, is_default, width, height,
+                frame_rate, color_transfer, color_primaries, color_space, color_range, duration_seconds)
+             VALUES (?, 0, 'video', ?, 1, ?, ?, ?, 'bt709', 'bt709', 'bt709', 'tv', ?)",
+            (file, codec, width, height, rate, media.duration),
+        )?;
+        let audio_tracks = self.random.range(1, 4);
+        for nth in 0..audio_tracks {
+            self.add_audio(file, 1 + nth, media)?;
         }
-        for nth in 0..random.range(0, 6) {
-            let language = random.pick(&LANGUAGES);
+        let random = &mut self.random;
+        for nth in 0..random.range(0, 6) as i64 {
+            let index = 1 + audio_tracks as i64 + nth;
             let (codec, title) = random.pick(&SUBTITLES);
-            let forced = title == Some("Forced");
+            let language = random.pick(&LANGUAGES);
+            let (default, forced) = (nth == 0, title == Some("Forced"));
             let duration = media.duration - 60.0 * random.fraction();
-            (self.insert.subtitle).execute((
-                file,
-                index,
-                codec,
-                language,
-                title,
-                nth == 0,
-                forced,
-                duration,
-            ))?;
-            index += 1;
+            self.rows.add(
+                "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title,
+                    is_default, is_forced, duration_seconds)
+                 VALUES (?, ?, 'subtitle', ?, ?, ?, ?, ?, ?)",
+                (
+                    file, index, codec, language, title, default, forced, duration,
+                ),
+            )?;
         }
-        if self.random.percent(10) {
-            for track in heard {
-                self.listen(track, media)?;
+        Ok(())
+    }
+
+    fn add_audio(&mut self, file: i64, index: u64, media: &Media) -> rusqlite::Result<()> {
+        let random = &mut self.random;
+        let (channels, layout, mut title) = random.pick(&LAYOUTS);
+        let mut language = media.language;
+        if index > 1 {
+            language = random.pick(&LANGUAGES);
+            if random.percent(25) {
+                title = "Commentary";
             }
+        }
+        let codec = random.pick(&AUDIO_CODECS);
+        let duration = media.duration - random.fraction() / 10.0;
+        let track = self.rows.add(
+            "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title, is_default,
+                channels, channel_layout, duration_seconds)
+             VALUES (?, ?, 'audio', ?, ?, ?, ?, ?, ?, ?)",
+            (file, index as i64, codec, language, title, index == 1, channels, layout, duration),
+        )?;
+        if self.random.percent(10) {
+            self.listen(track, language, media)?;
         }
         Ok(())
     }
 
     /// What speech recognition found out about an audio track.
-    fn listen(&mut self, track: i64, media: &Media) -> rusqlite::Result<()> {
+    fn listen(&mut self, track: i64, language: &str, media: &Media) -> rusqlite::Result<()> {
         let (time, random) = (self.later(20), &mut self.random);
-        let (hash, language) = (random.content_hash(media.size), media.language);
+        let hash = random.content_hash(media.size);
         let confidence = 0.5 + random.fraction() / 2.0;
-        let transcript = format!(
-            "{} {} {}",
-            random.pick(&SPEECH),
-            random.pick(&SPEECH),
-            random.pick(&SPEECH)
-        );
-        (self.insert.transcription).execute((track, language, confidence, transcript, &time))?;
-        (self.insert.classification).execute((track, &hash, confidence, &time))?;
-        (self.insert.analysis).execute((track, hash, language, confidence, time))?;
-        let analysis = self.db.last_insert_rowid();
+        let said = format!("{} {}", random.pick(&SPEECH), random.pick(&SPEECH));
+        self.rows.add(
+            "INSERT INTO transcription_results (track_id, detected_language, confidence_score,
+                transcript_sample, plugin_name, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, 'whisper-transcriber', ?5, ?5)",
+            (track, language, confidence, said, &time),
+        )?;
+        self.rows.add(
+            "INSERT INTO track_classification_results (track_id, file_hash, original_dubbed_status,
+                commentary_status, confidence, detection_method, created_at, updated_at)
+             VALUES (?1, ?2, 'original', 'main', ?3, 'metadata', ?4, ?4)",
+            (track, &hash, confidence, &time),
+        )?;
+        let analysis = self.rows.add(
+            "INSERT INTO language_analysis_results (track_id, file_hash, primary_language,
+                primary_percentage, classification, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, 'SINGLE_LANGUAGE', ?5, ?5)",
+            (track, hash, language, confidence, time),
+        )?;
         for nth in 0..random.range(2, 5) {
             let start = media.duration * nth as f64 / 6.0;
             let confidence = 0.5 + random.fraction() / 2.0;
-            (self.insert.segment).execute((analysis, language, start, start + 30.0, confidence))?;
+            self.rows.add(
+                "INSERT INTO language_segments
+                    (analysis_id, language_code, start_time, end_time, confidence)
+                 VALUES (?1, ?2, ?3, ?3 + 30.0, ?4)",
+                (analysis, language, start, confidence),
+            )?;
         }
         Ok(())
     }
 
-    /// A job that applies a policy to a file, planned first, and its statistics.
+    /// A job that applies a policy to a file, its statistics, and sometimes the plan and the operation before it.
     fn process(&mut self, file: i64, path: &str, media: &Media) -> rusqlite::Result<()> {
         let (policy, definition) = self.random.pick(&POLICIES);
-        let (job, stats, batch) = (self.random.uuid(), self.random.uuid(), self.random.uuid());
-        let (created, started) = (self.later(60), self.later(20));
-        let actions: Vec<_> = (0..self.random.range(0, 4))
-            .map(|_| self.random.pick(&ACTIONS))
-            .collect();
-        let planned: Vec<_> = actions
-            .iter()
-            .map(|(action, track, before, after, _)| {
-                format!(r#"{{"action_type": "{action}", "track_type": "{track}", "current": {before}, "desired": {after}}}"#)
-            })
-            .collect();
-        let planned = format!("[{}]", planned.join(", "));
-        if self.random.percent(10) {
-            let plan = self.random.uuid();
-            let count = actions.len();
-            (self.insert.plan).execute((
-                plan,
-                file,
-                path,
-                policy,
-                &job,
-                &planned,
-                count as i64,
-                &created,
-            ))?;
-        }
-        let completed = self.later(120);
+        let (id, batch) = (self.random.uuid(), self.random.uuid());
+        let (created, began, ended) = (self.later(60), self.later(20), self.later(120));
         let failed = self.random.percent(3);
         let error = failed.then_some("ffmpeg exited with status 1: Conversion failed!");
-        (self.insert.job).execute((
-            &job,
-            file,
-            path,
-            if failed { "failed" } else { "completed" },
-            policy,
-            definition,
-            &created,
-            &started,
-            &completed,
-            error,
-            format!(
-                r#"{{"changes": {}, "phases_completed": 3, "phases_failed": 0, "track_changes": {}}}"#,
-                actions.len(),
-                self.random.range(0, 9)
+        let status = if failed { "failed" } else { "completed" };
+        let count = self.random.range(0, 4) as i64;
+        let actions: Vec<Action> = (0..count).map(|_| self.random.pick(&ACTIONS)).collect();
+        let log = format!("logs/{id}.log");
+        let summary = format!(r#"{{"changes": {count}}}"#);
+        self.rows.add(
+            "INSERT INTO jobs (id, file_id, file_path, job_type, status, policy_name, policy_json,
+                progress_percent, created_at, started_at, completed_at, error_message, summary_json,
+                log_path, origin, batch_id)
+             VALUES (?, ?, ?, 'process', ?, ?, ?, 100.0, ?, ?, ?, ?, ?, ?, 'daemon', ?)",
+            (
+                &id, file, path, status, policy, definition, &created, &began, &ended, error,
+                summary, log, batch,
             ),
-            format!("logs/{job}.log"),
-            batch,
-        ))?;
-        let after = media.size - media.size / 1000 * self.random.range(0, 400);
-        (self.insert.stats).execute((
-            &stats,
+        )?;
+        if self.random.percent(5) {
+            let planned = planned(&actions);
+            let (plan, operation) = (self.random.uuid(), self.random.uuid());
+            self.rows.add(
+                "INSERT INTO plans (id, file_id, file_path, policy_name, policy_version, job_id,
+                    actions_json, action_count, requires_remux, status, created_at, updated_at)
+                 VALUES (?, ?, ?, ?, 12, ?, ?, ?, 1, 'applied', ?, ?)",
+                (
+                    plan, file, path, policy, &id, &planned, count, created, &began,
+                ),
+            )?;
+            let status = if failed { "ROLLED_BACK" } else { "COMPLETED" };
+            self.rows.add(
+                "INSERT INTO operations (id, file_id, file_path, policy_name, policy_version,
+                    actions_json, status, error_message, started_at, completed_at)
+                 VALUES (?, ?, ?, ?, 12, ?, ?, ?, ?, ?)",
+                (
+                    operation, file, path, policy, planned, status, error, began, &ended,
+                ),
+            )?;
+        }
+        let job = Job {
+            id,
             file,
-            &completed,
             policy,
-            media.size as i64,
-            after as i64,
-            self.random.fraction() * 900.0,
-            actions.len() as i64,
-            format!("xxh64:{}", self.random.hex()),
-            format!("xxh64:{}", self.random.hex()),
-            !failed,
             error,
-            &job,
-        ))?;
-        for (nth, (action, track, before, after, rule)) in (0i64..).zip(actions) {
-            let milliseconds = self.random.range(5, 9000) as i64;
-            (self.insert.action).execute((
+            ended,
+            actions,
+        };
+        self.add_statistics(job, media.size)
+    }
+
+    fn add_statistics(&mut self, job: Job, size: u64) -> rusqlite::Result<()> {
+        let random = &mut self.random;
+        let stats = random.uuid();
+        let before = size as i64;
+        let after = before - before / 1000 * random.range(0, 400) as i64;
+        let seconds = 900.0 * random.fraction();
+        let changes = job.actions.len() as i64;
+        let (hash_before, hash_after) = (random.hex(), random.hex());
+        self.rows.add(
+            "INSERT INTO processing_stats (id, file_id, processed_at, policy_name, size_before,
+                size_after, size_change, duration_seconds, phases_completed, phases_total,
+                total_changes, hash_before, hash_after, success, error_message, job_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5 - ?6, ?7, 3, 3, ?8, 'xxh64:' || ?9, 'xxh64:' || ?10,
+                ?11 IS NULL, ?11, ?12)",
+            (
                 &stats,
-                action,
-                track,
-                nth,
+                job.file,
+                job.ended,
+                job.policy,
                 before,
                 after,
-                milliseconds,
-                rule,
-            ))?;
+                seconds,
+                changes,
+                hash_before,
+                hash_after,
+                job.error,
+                job.id,
+            ),
+        )?;
+        for (nth, (name, track, from, to)) in (0i64..).zip(job.actions) {
+            let milliseconds = random.range(5, 9000) as i64;
+            self.rows.add(
+                "INSERT INTO action_results (stats_id, action_type, track_type, track_index,
+                    before_state, after_state, success, duration_ms, message)
+                 VALUES (?, ?, ?, ?, ?, ?, 1, ?, 'ok')",
+                (&stats, name, track, nth, from, to, milliseconds),
+            )?;
         }
         for phase in PHASES {
-            let seconds = self.random.fraction() * 300.0;
-            (self.insert.performance).execute((
-                &stats,
-                phase,
-                seconds,
-                media.size as i64,
-                after as i64,
-            ))?;
-        }
-        if self.random.percent(10) {
-            let operation = self.random.uuid();
-            let status = if failed { "ROLLED_BACK" } else { "COMPLETED" };
-            (self.insert.operation).execute((
-                operation, file, path, policy, planned, status, error, started, completed,
-            ))?;
+            let (seconds, fps) = (300.0 * random.fraction(), 200.0 * random.fraction());
+            let bitrate = random.range(500_000, 20_000_000) as i64;
+            let (fps, bitrate) = match phase {
+                "transcode" => (Some(fps), Some(bitrate)),
+                _ => (None, None),
+            };
+            self.rows.add(
+                "INSERT INTO performance_metrics (stats_id, phase_name, wall_time_seconds, bytes_read,
+                    bytes_written, encoding_fps, encoding_bitrate)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (&stats, phase, seconds, before, after, fps, bitrate),
+            )?;
         }
         Ok(())
     }
@@ -672,157 +731,63 @@ impl<'db> Library<'db> {
     }
 }
 
-/// The statements that add a row each; what is always the same stands in them.
-struct Inserts<'db> {
-    policy: Statement<'db>,
-    acknowledgment: Statement<'db>,
-    snapshot: Statement<'db>,
-    library_job: Statement<'db>,
-    file: Statement<'db>,
-    video: Statement<'db>,
-    audio: Statement<'db>,
-    subtitle: Statement<'db>,
-    transcription: Statement<'db>,
-    classification: Statement<'db>,
-    analysis: Statement<'db>,
-    segment: Statement<'db>,
-    plan: Statement<'db>,
-    job: Statement<'db>,
-    stats: Statement<'db>,
-    action: Statement<'db>,
-    performance: Statement<'db>,
-    operation: Statement<'db>,
+/// A job that ran on a file.
+struct Job {
+    id: String,
+    file: i64,
+    policy: &'static str,
+    actions: Vec<Action>,
+    ended: String,
+    error: Option<&'static str>,
 }
 
-impl<'db> Inserts<'db> {
-    fn prepare(db: &'db Connection) -> rusqlite::Result<Self> {
-        Ok(Inserts {
-            policy: db.prepare(
-                "INSERT INTO policies (name, version, definition, created_at, updated_at) VALUES (?, 12, ?, ?, ?)",
-            )?,
-            acknowledgment: db.prepare(
-                "INSERT INTO plugin_acknowledgments (plugin_name, plugin_hash, acknowledged_at, acknowledged_by)
-                 VALUES (?, ?, ?, 'admin@mediabox')",
-            )?,
-            snapshot: db.prepare(
-                "INSERT INTO library_snapshots (snapshot_at, total_files, total_size_bytes, missing_files)
-                 VALUES (?, ?, ?, 0)",
-            )?,
-            library_job: db.prepare(
-                "INSERT INTO jobs (id, file_path, job_type, status, progress_percent, created_at, started_at,
-                    completed_at, summary_json, origin)
-                 VALUES (?1, '/mnt/media', ?2, 'completed', 100.0, ?3, ?3, ?4, ?5, 'daemon')",
-            )?,
-            file: db.prepare(
-                "INSERT INTO files (path, filename, directory, extension, size_bytes, modified_at, content_hash,
-                    container_format, scanned_at, scan_status, job_id, plugin_metadata, container_tags)
-                 VALUES (?, ?, ?, 'mkv', ?, ?, ?, 'matroska', ?, 'ok', ?, ?, ?)",
-            )?,
-            video: db.prepare(
-                "INSERT INTO tracks (file_id, track_index, track_type, codec, is_default, width, height, frame_rate,
-                    color_transfer, color_primaries, color_space, color_range, duration_seconds)
-                 VALUES (?, 0, 'video', ?, 1, ?, ?, ?, 'bt709', 'bt709', 'bt709', 'tv', ?)",
-            )?,
-            audio: db.prepare(
-                "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title, is_default, channels,
-                    channel_layout, duration_seconds)
-                 VALUES (?, ?, 'audio', ?, ?, ?, ?, ?, ?, ?)",
-            )?,
-            subtitle: db.prepare(
-                "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title, is_default, is_forced,
-                    duration_seconds)
-                 VALUES (?, ?, 'subtitle', ?, ?, ?, ?, ?, ?)",
-            )?,
-            transcription: db.prepare(
-                "INSERT INTO transcription_results (track_id, detected_language, confidence_score, transcript_sample,
-                    plugin_name, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, 'whisper-transcriber', ?5, ?5)",
-            )?,
-            classification: db.prepare(
-                "INSERT INTO track_classification_results (track_id, file_hash, original_dubbed_status,
-                    commentary_status, confidence, detection_method, created_at, updated_at)
-                 VALUES (?1, ?2, 'original', 'main', ?3, 'metadata', ?4, ?4)",
-            )?,
-            analysis: db.prepare(
-                "INSERT INTO language_analysis_results (track_id, file_hash, primary_language, primary_percentage,
-                    classification, analysis_metadata, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, 'SINGLE_LANGUAGE', '{\"plugin\": \"whisper-transcriber\", \"samples\": 5}',
-                    ?5, ?5)",
-            )?,
-            segment: db.prepare(
-                "INSERT INTO language_segments (analysis_id, language_code, start_time, end_time, confidence)
-                 VALUES (?, ?, ?, ?, ?)",
-            )?,
-            plan: db.prepare(
-                "INSERT INTO plans (id, file_id, file_path, policy_name, policy_version, job_id, actions_json,
-                    action_count, requires_remux, status, created_at, updated_at)
-                 VALUES (?1, ?2, ?3, ?4, 12, ?5, ?6, ?7, 1, 'applied', ?8, ?8)",
-            )?,
-            job: db.prepare(
-                "INSERT INTO jobs (id, file_id, file_path, job_type, status, policy_name, policy_json,
-                    progress_percent, created_at, started_at, completed_at, error_message, summary_json, log_path,
-                    origin, batch_id)
-                 VALUES (?, ?, ?, 'process', ?, ?, ?, 100.0, ?, ?, ?, ?, ?, ?, 'daemon', ?)",
-            )?,
-            stats: db.prepare(
-                "INSERT INTO processing_stats (id, file_id, processed_at, policy_name, size_before, size_after,
-                    size_change, duration_seconds, phases_completed, phases_total, total_changes, hash_before,
-                    hash_after, success, error_message, job_id)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5 - ?6, ?7, 3, 3, ?8, ?9, ?10, ?11, ?12, ?13)",
-            )?,
-            action: db.prepare(
-                "INSERT INTO action_results (stats_id, action_type, track_type, track_index, before_state,
-                    after_state, success, duration_ms, rule_reference, message)
-                 VALUES (?, ?, ?, ?, ?, ?, 1, ?, ?, 'ok')",
-            )?,
-            performance: db.prepare(
-                "INSERT INTO performance_metrics (stats_id, phase_name, wall_time_seconds, bytes_read, bytes_written)
-                 VALUES (?, ?, ?, ?, ?)",
-            )?,
-            operation: db.prepare(
-                "INSERT INTO operations (id, file_id, file_path, policy_name, policy_version, actions_json, status,
-                    error_message, started_at, completed_at)
-                 VALUES (?, ?, ?, ?, 12, ?, ?, ?, ?, ?)",
-            )?,
-        })
-    }
+/// A change to a track: what is done, to which kind of track, and its state before and after in JSON.
+type Action = (&'static str, &'static str, &'static str, &'static str);
+
+/// Name, width and height.
+type Quality = (&'static str, u32, u32);
+
+/// Actions as a plan lists them.
+fn planned(actions: &[Action]) -> String {
+    let action = |(name, track, before, after): &Action| {
+        format!(
+            r#"{{"action_type": "{name}", "track_type": "{track}", "current": {before}, "desired": {after}}}"#
+        )
+    };
+    format!(
+        "[{}]",
+        actions.iter().map(action).collect::<Vec<_>>().join(", ")
+    )
 }
 
-/// 2024-10-01, in microseconds since 1970: when the library was begun.
+/// A scan or a prune, which are of the whole library.
+const LIBRARY_JOB: &str =
+    "INSERT INTO jobs (id, file_path, job_type, status, progress_percent, created_at,
+        started_at, completed_at, summary_json, origin)
+     VALUES (?1, '/mnt/media', ?2, 'completed', 100.0, ?3, ?3, ?4, ?5, 'daemon')";
+
+/// When the library was begun, 2024-10-01, in microseconds since 1970.
 const START: u64 = 1_727_740_800_000_000;
 const DAY: u64 = 86_400_000_000;
 
-#[derive(Clone, Copy)]
-struct Quality {
-    name: &'static str,
-    width: u32,
-    height: u32,
-}
-
-const fn quality(name: &'static str, width: u32, height: u32) -> Quality {
-    Quality {
-        name,
-        width,
-        height,
-    }
-}
-
 const QUALITIES: [Quality; 5] = [
-    quality("Bluray-2160p", 3840, 2160),
-    quality("Bluray-1080p", 1920, 1080),
-    quality("WEBDL-1080p", 1920, 1080),
-    quality("HDTV-720p", 1280, 720),
-    quality("DVD", 720, 480),
+    ("Bluray-2160p", 3840, 2160),
+    ("Bluray-1080p", 1920, 1080),
+    ("WEBDL-1080p", 1920, 1080),
+    ("HDTV-720p", 1280, 720),
+    ("DVD", 720, 480),
 ];
 const VIDEO_CODECS: [&str; 5] = ["hevc", "h264", "av1", "mpeg4", "vp9"];
+const FRAME_RATES: [&str; 3] = ["24000/1001", "25/1", "30000/1001"];
 const AUDIO_CODECS: [&str; 7] = ["aac", "ac3", "eac3", "dts", "truehd", "flac", "opus"];
-/// Channels, their layout, and the title that such a track often has.
+/// Channels, their layout, and the title of a track that has them.
 const LAYOUTS: [(u32, &str, &str); 4] = [
+    (1, "mono", "Mono"),
     (2, "stereo", "Stereo"),
     (6, "5.1(side)", "Surround 5.1"),
     (8, "7.1", "Surround 7.1"),
-    (1, "mono", "Mono"),
 ];
+/// Codec and title.
 const SUBTITLES: [(&str, Option<&str>); 5] = [
     ("subrip", None),
     ("subrip", Some("SDH")),
@@ -830,75 +795,28 @@ const SUBTITLES: [(&str, Option<&str>); 5] = [
     ("ass", Some("Signs & Songs")),
     ("hdmv_pgs_subtitle", None),
 ];
-const LANGUAGES: [&str; 10] = [
-    "eng", "deu", "fra", "spa", "ita", "jpn", "kor", "por", "rus", "zho",
-];
-const PLUGINS: [&str; 4] = [
-    "policy-engine",
-    "radarr-metadata",
-    "sonarr-metadata",
-    "whisper-transcriber",
-];
+#[rustfmt::skip]
+const LANGUAGES: [&str; 10] = ["eng", "deu", "fra", "spa", "ita", "jpn", "kor", "por", "rus", "zho"];
+#[rustfmt::skip]
+const PLUGINS: [&str; 4] = ["policy-engine", "radarr-metadata", "sonarr-metadata", "whisper-transcriber"];
 const PHASES: [&str; 3] = ["analyze", "apply", "transcode"];
+/// Name and definition.
+#[rustfmt::skip]
 const POLICIES: [(&str, &str); 3] = [
-    (
-        "default.yaml",
-        r#"{"schema_version": 12, "audio": {"keep": ["eng", "jpn"], "order": ["eng"]}, "subtitle": {"remove_all": false}}"#,
-    ),
-    (
-        "archive.yaml",
-        r#"{"schema_version": 12, "video": {"codec": "hevc", "crf": 20}, "audio": {"keep": ["eng", "und"]}}"#,
-    ),
-    (
-        "living-room.yaml",
-        r#"{"schema_version": 12, "audio": {"keep": ["deu", "eng"], "transcode": {"to": "aac"}}, "subtitle": {"keep": ["deu"]}}"#,
-    ),
+    ("default.yaml", r#"{"schema_version": 12, "audio": {"keep": ["eng", "jpn"]}}"#),
+    ("archive.yaml", r#"{"schema_version": 12, "video": {"codec": "hevc", "crf": 20}}"#),
+    ("tablet.yaml", r#"{"schema_version": 12, "subtitle": {"remove_all": true}}"#),
 ];
-/// Type, kind of track, state before, state after, and the rule that asked for it.
-const ACTIONS: [(&str, &str, &str, &str, &str); 6] = [
-    (
-        "transcode",
-        "audio",
-        r#"{"codec": "truehd"}"#,
-        r#"{"codec": "aac"}"#,
-        "audio.transcode",
-    ),
-    (
-        "transcode",
-        "video",
-        r#"{"codec": "h264"}"#,
-        r#"{"codec": "hevc"}"#,
-        "video.codec",
-    ),
-    (
-        "remove",
-        "audio",
-        r#"{"language": "rus"}"#,
-        "null",
-        "audio.keep",
-    ),
-    (
-        "remove",
-        "subtitle",
-        r#"{"language": "ita"}"#,
-        "null",
-        "subtitle.keep",
-    ),
-    (
-        "set_default",
-        "audio",
-        r#"{"is_default": false}"#,
-        r#"{"is_default": true}"#,
-        "audio.order",
-    ),
-    (
-        "set_title",
-        "subtitle",
-        r#"{"title": null}"#,
-        r#"{"title": "SDH"}"#,
-        "subtitle.titles",
-    ),
+#[rustfmt::skip]
+const ACTIONS: [Action; 6] = [
+    ("transcode", "audio", r#"{"codec": "truehd"}"#, r#"{"codec": "aac"}"#),
+    ("transcode", "video", r#"{"codec": "h264"}"#, r#"{"codec": "hevc"}"#),
+    ("remove", "audio", r#"{"language": "rus"}"#, "null"),
+    ("remove", "subtitle", r#"{"language": "ita"}"#, "null"),
+    ("set_default", "audio", r#"{"is_default": false}"#, r#"{"is_default": true}"#),
+    ("set_title", "subtitle", r#"{"title": null}"#, r#"{"title": "SDH"}"#),
 ];
+/// What people say in the films.
 const SPEECH: [&str; 8] = [
     "I told you not to come here.",
     "The river has been rising since noon.",
@@ -909,59 +827,25 @@ const SPEECH: [&str; 8] = [
     "You could have written.",
     "Nobody has sailed it twice.",
 ];
+#[rustfmt::skip]
 const ADJECTIVES: [&str; 32] = [
-    "Amber", "Ancient", "Bitter", "Borrowed", "Broken", "Burning", "Careful", "Crooked", "Distant",
-    "Eastern", "Faithful", "Fallen", "Frozen", "Gilded", "Hidden", "Hollow", "Idle", "Iron",
-    "Last", "Lonely", "Narrow", "Painted", "Patient", "Quiet", "Restless", "Rusted", "Salted",
-    "Sleeping", "Stolen", "Tangled", "Velvet", "Winter",
+    "Amber", "Ancient", "Bitter", "Borrowed", "Broken", "Burning", "Careful", "Crooked", "Distant", "Eastern",
+    "Faithful", "Fallen", "Frozen", "Gilded", "Hidden", "Hollow", "Idle", "Iron", "Last", "Lonely", "Narrow",
+    "Painted", "Patient", "Quiet", "Restless", "Rusted", "Salted", "Sleeping", "Stolen", "Tangled", "Velvet", "Winter",
 ];
+#[rustfmt::skip]
 const NOUNS: [&str; 40] = [
-    "Anchor",
-    "Archive",
-    "Aviary",
-    "Balcony",
-    "Beacon",
-    "Bridge",
-    "Carousel",
-    "Cellar",
-    "Compass",
-    "Corridor",
-    "Dovecote",
-    "Estuary",
-    "Falconer",
-    "Ferry",
-    "Foundry",
-    "Glacier",
-    "Granary",
-    "Harbor",
-    "Heron",
-    "Island",
-    "Kiln",
-    "Lantern",
-    "Ledger",
-    "Mandolin",
-    "Meridian",
-    "Monsoon",
-    "Orchard",
-    "Parade",
-    "Pelican",
-    "Quarry",
-    "Railway",
-    "Saffron",
-    "Sextant",
-    "Signal",
-    "Staircase",
-    "Telegraph",
-    "Tide",
-    "Vineyard",
-    "Weaver",
-    "Window",
+    "Anchor", "Archive", "Aviary", "Balcony", "Beacon", "Bridge", "Carousel", "Cellar", "Compass", "Corridor",
+    "Dovecote", "Estuary", "Falconer", "Ferry", "Foundry", "Glacier", "Granary", "Harbor", "Heron", "Island", "Kiln",
+    "Lantern", "Ledger", "Mandolin", "Meridian", "Monsoon", "Orchard", "Parade", "Pelican", "Quarry", "Railway",
+    "Saffron", "Sextant", "Signal", "Staircase", "Telegraph", "Tide", "Vineyard", "Weaver", "Window",
 ];
 /// Proper names are made of these.
+#[rustfmt::skip]
 const SYLLABLES: [&str; 40] = [
-    "al", "ber", "bri", "cor", "da", "del", "dro", "el", "esh", "fen", "gar", "gri", "ha", "hol",
-    "il", "ka", "kel", "lo", "lun", "ma", "mir", "mo", "na", "nor", "ol", "os", "pel", "qua", "ra",
-    "ros", "sa", "sel", "ta", "tor", "ul", "va", "vor", "wen", "yl", "zan",
+    "al", "ber", "bri", "cor", "da", "del", "dro", "el", "esh", "fen", "gar", "gri", "ha", "hol", "il", "ka", "kel",
+    "lo", "lun", "ma", "mir", "mo", "na", "nor", "ol", "os", "pel", "qua", "ra", "ros", "sa", "sel", "ta", "tor", "ul",
+    "va", "vor", "wen", "yl", "zan",
 ];
 
 /// VPO's tables at schema 27.

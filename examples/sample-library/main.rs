@@ -2,6 +2,7 @@
 
 mod generate;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,21 +38,22 @@ fn main() -> ExitCode {
             print!("{HELP}");
             return ExitCode::SUCCESS;
         }
-        Err(error) => return fail(&error, 2),
+        Err(error) => return fail(&error.to_string(), 2),
     };
-    let written = generate::write(&sample, &path);
-    match written.with_context(|| format!("can't write \"{}\"", path.display())) {
+    let name = path.display();
+    match generate::write(&sample, &path) {
         Ok(facts) => {
             let (files, bytes) = (facts.file_count, facts.database_size_bytes);
-            println!("{}: {files} files, {bytes} bytes", path.display());
+            println!("{name}: {files} files, {bytes} bytes");
             ExitCode::SUCCESS
         }
-        Err(error) => fail(&error, 40),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => fail(&error.to_string(), 2),
+        Err(error) => fail(&format!("can't write \"{name}\": {error}"), 40),
     }
 }
 
-fn fail(error: &anyhow::Error, code: u8) -> ExitCode {
-    eprintln!("sample-library: {error:#}");
+fn fail(message: &str, code: u8) -> ExitCode {
+    eprintln!("sample-library: {message}");
     ExitCode::from(code)
 }
 

@@ -81,13 +81,15 @@ impl BlockHeader {
         })
     }
 
-    fn write(&self, out: &mut [u8; HEADER_LEN]) {
-        out[..16].copy_from_slice(&FIXED);
+    fn to_bytes(self) -> [u8; HEADER_LEN] {
+        let mut bytes = [0; HEADER_LEN];
+        bytes[..16].copy_from_slice(&FIXED);
         // Bounded by MAX_MEMBER.
-        out[16..20].copy_from_slice(&(self.length as u32).to_le_bytes());
-        out[20..24].copy_from_slice(b"VC\x08\0");
-        out[24..28].copy_from_slice(&self.crc.to_le_bytes());
-        out[28..32].copy_from_slice(&self.number.to_le_bytes());
+        bytes[16..20].copy_from_slice(&(self.length as u32).to_le_bytes());
+        bytes[20..24].copy_from_slice(b"VC\x08\0");
+        bytes[24..28].copy_from_slice(&self.crc.to_le_bytes());
+        bytes[28..].copy_from_slice(&self.number.to_le_bytes());
+        bytes
     }
 }
 
@@ -100,11 +102,16 @@ impl Deflater {
         Deflater(Compressor::new(level.0))
     }
 
-    /// Replaces the content of `member` by block `number`, which holds `data`: at most [`BLOCK_SIZE`] bytes.
-    pub fn compress(&mut self, number: u32, data: &[u8], member: &mut Vec<u8>) {
+    /// Writes block `number`, which holds `data`, at most [`BLOCK_SIZE`] bytes, to the beginning of `member`. The
+    /// buffer only ever grows, so that it need not be zeroed again.
+    ///
+    /// Returns the length of the member.
+    pub fn compress(&mut self, number: u32, data: &[u8], member: &mut Vec<u8>) -> usize {
         debug_assert!(data.len() <= BLOCK_SIZE);
         let bound = HEADER_LEN + self.0.deflate_compress_bound(data.len()) + TRAILER_LEN;
-        member.resize(bound.max(member.len()), 0);
+        if member.len() < bound {
+            member.resize(bound, 0);
+        }
         let deflated = self
             .0
             .deflate_compress(data, &mut member[HEADER_LEN..])
@@ -116,12 +123,10 @@ impl Deflater {
             crc: libdeflater::crc32(&member[HEADER_LEN..end]),
             number,
         };
-        let mut head = [0; HEADER_LEN];
-        header.write(&mut head);
-        member[..HEADER_LEN].copy_from_slice(&head);
+        member[..HEADER_LEN].copy_from_slice(&header.to_bytes());
         member[end..end + 4].copy_from_slice(&libdeflater::crc32(data).to_le_bytes());
-        member[end + 4..end + 8].copy_from_slice(&(data.len() as u32).to_le_bytes());
-        member.truncate(header.length);
+        member[end + 4..header.length].copy_from_slice(&(data.len() as u32).to_le_bytes());
+        header.length
     }
 }
 
@@ -165,7 +170,8 @@ mod tests {
                 .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
                 .collect();
             let mut member = Vec::new();
-            Deflater::new(Level::new(level).unwrap()).compress(3, &noise, &mut member);
+            let length = Deflater::new(Level::new(level).unwrap()).compress(3, &noise, &mut member);
+            member.truncate(length);
             assert!(member.len() <= MAX_MEMBER);
             let header = BlockHeader::parse(member.first_chunk().unwrap()).unwrap();
             let mut data = Vec::new();
@@ -177,7 +183,8 @@ mod tests {
     #[test]
     fn any_bit_of_a_block_counts() {
         let mut member = Vec::new();
-        Deflater::new(Level::default()).compress(0, b"abcabcabcabcabc, and so on", &mut member);
+        let length = Deflater::new(Level::default()).compress(0, b"abcabcabcabcabc, and so on", &mut member);
+        member.truncate(length);
         for bit in 0..member.len() * 8 {
             let mut bad = member.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

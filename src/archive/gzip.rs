@@ -10,6 +10,7 @@ use super::block::{BLOCK_SIZE, BlockHeader, HEADER_LEN, expand};
 use super::inflate::Inflater;
 use super::invalid;
 use super::ordered::Ordered;
+use crate::failure::inside;
 
 /// Enough of a file to tell what it is: the mark of a tar file is at 257.
 const SNIFF: usize = 512;
@@ -272,7 +273,7 @@ impl Plain {
                     Ok(n) => break n,
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
                     // An error of the system has a number; the decoder's own have none.
-                    Err(error) if error.raw_os_error().is_some() => {
+                    Err(error) if error.raw_os_error().is_some() || inside(&error).is_some() => {
                         return Err(error).context("cannot read the archive");
                     }
                     Err(error) if error.kind() == ErrorKind::UnexpectedEof => {

@@ -61,11 +61,6 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
         })
     }
 
-    /// How many jobs may be in flight.
-    pub fn limit(&self) -> usize {
-        self.limit
-    }
-
     /// True while another job may be submitted.
     pub fn has_room(&self) -> bool {
         self.window.len() < self.limit

@@ -142,6 +142,8 @@ struct Job {
     number: u32,
     data: Vec<u8>,
     member: Vec<u8>,
+    /// Bytes of `member` that count.
+    length: usize,
 }
 
 struct Blocks<W> {
@@ -160,7 +162,7 @@ impl<W: Write> Blocks<W> {
         let pool = Ordered::start(options.threads, || {
             let mut deflater = Deflater::new(level);
             move |mut job: Job| {
-                deflater.compress(job.number, &job.data, &mut job.member);
+                job.length = deflater.compress(job.number, &job.data, &mut job.member);
                 job
             }
         })
@@ -226,7 +228,7 @@ impl<W: Write> Blocks<W> {
 
     fn put(&mut self, done: Option<Job>) -> anyhow::Result<()> {
         if let Some(job) = done {
-            self.out.write_all(&job.member).map_err(write_error)?;
+            self.out.write_all(&job.member[..job.length]).map_err(write_error)?;
             self.free.push(job);
         }
         Ok(())

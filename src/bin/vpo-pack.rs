@@ -1,1 +1,110 @@
-fn main() {}
+//! `vpo-pack`: a database on standard input becomes a backup archive on standard output.
+
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use vpo_library::archive::{Level, Options};
+use vpo_library::failure::Kind;
+use vpo_library::time::Time;
+use vpo_library::{backups, cli, files, size};
+
+const USAGE: &str = "\
+usage: vpo-pack [options] < DATABASE > ARCHIVE
+
+Makes a backup archive of a VPO library. The input is a whole SQLite database,
+from vpo-snapshot or a file that no one writes.
+
+options:
+  -l, --level N         compression level, 0 (none) to 12 (default: 6)
+  -t, --threads N       threads that compress (default: one for each core)
+      --stats FILE      facts about the database, from vpo-snapshot --stats;
+                        without, a pipe is spooled to TMPDIR to find them
+      --created-at TIME time of the backup, RFC 3339 (default: now)
+      --vpo-version V   version to write into the metadata
+  -q, --quiet           no reports
+  -v, --verbose         say on stderr what was packed
+  -h, --help            print this help
+  -V, --version         print the version
+
+examples:
+  vpo-snapshot | vpo-pack > library.tar.gz
+  ssh nas vpo-snapshot | vpo-pack -l 9 | vpo-verify --save backups/
+";
+
+struct Config {
+    options: Options,
+    stats: Option<PathBuf>,
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main("vpo-pack", |parser| {
+        let config = Config::parse(parser)?;
+        run(config)
+    })
+}
+
+fn run(config: Config) -> anyhow::Result<u8> {
+    let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
+    let input = cli::binary_input("a database", hint)?;
+    let output = cli::binary_output("an archive", hint)?;
+    let scratch = cli::scratch_directory();
+    files::sweep(&scratch);
+    let stats = config.stats.as_deref();
+    let metadata = backups::pack(&input, stats, &scratch, output, config.options)?;
+    if config.verbose {
+        cli::note(&format!(
+            "vpo-pack: packed {} of schema {} with {} files, sha256 {}",
+            size::human(metadata.database_size_bytes),
+            metadata.schema_version,
+            size::grouped(metadata.file_count),
+            metadata.database_sha256.unwrap_or_default()
+        ));
+    }
+    Ok(0)
+}
+
+impl Config {
+    fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Self> {
+        let mut level = Level::default();
+        let mut threads = None;
+        let mut stats = None;
+        let mut created_at = None;
+        let mut vpo_version = concat!("vpo-library/", env!("CARGO_PKG_VERSION")).to_owned();
+        let (mut verbose, mut quiet) = (false, false);
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('h') | Long("help") => return Err(cli::help(USAGE)),
+                Short('V') | Long("version") => return Err(cli::version("vpo-pack")),
+                Short('l') | Long("level") => level = cli::level(&parser.value()?)?,
+                Short('t') | Long("threads") => {
+                    threads = NonZero::new(cli::number("--threads", &parser.value()?, 1..=1024)? as usize);
+                }
+                Long("stats") => stats = Some(parser.value()?.into()),
+                Long("created-at") => {
+                    let text = parser.value()?.string()?;
+                    created_at = Some(text.parse().map_err(|what: String| Kind::Usage.error(what))?);
+                }
+                Long("vpo-version") => vpo_version = parser.value()?.string()?,
+                Short('q') | Long("quiet") => quiet = true,
+                Short('v') | Long("verbose") => verbose = true,
+                other => return Err(cli::unexpected(other)),
+            }
+        }
+        if vpo_version.len() > 4096 {
+            return Err(Kind::Usage.error("--vpo-version is longer than 4096 bytes"));
+        }
+        Ok(Config {
+            options: Options {
+                level,
+                threads: threads.unwrap_or_else(cli::cores),
+                created_at: created_at.unwrap_or_else(Time::now),
+                vpo_version,
+            },
+            stats,
+            verbose: verbose && !quiet,
+        })
+    }
+}

@@ -1,1 +1,110 @@
-fn main() {}
+//! `vpo-snapshot`: a consistent copy of a live library on standard output.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+use vpo_library::cli::{self, Progress};
+use vpo_library::library::{SnapshotOptions, snapshot};
+use vpo_library::{files, size};
+
+const USAGE: &str = "\
+usage: vpo-snapshot [options] [LIBRARY]
+
+Writes the library's database to standard output, exactly as one transaction
+sees it, while others read and write. The library is not changed.
+
+options:
+      --no-check        do not look for damage meanwhile (SQLite's quick_check)
+      --stats FILE      write facts about the database to FILE, for vpo-pack
+      --timeout SECONDS wait so long for a lock (default: 5)
+      --progress        draw a progress bar on stderr
+  -q, --quiet           no reports
+  -v, --verbose         say on stderr what is read
+  -h, --help            print this help
+  -V, --version         print the version
+
+Without LIBRARY: VPO_DATABASE_PATH, else database_path in VPO's config.toml,
+else ~/.vpo/library.db.
+
+examples:
+  vpo-snapshot | vpo-pack > library.tar.gz
+  ssh nas vpo-snapshot | vpo-pack | vpo-verify --save backups/
+";
+
+struct Config {
+    library: Option<PathBuf>,
+    check: bool,
+    stats: Option<PathBuf>,
+    timeout: Duration,
+    progress: bool,
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main("vpo-snapshot", |parser| run(Config::parse(parser)?))
+}
+
+fn run(config: Config) -> anyhow::Result<u8> {
+    let library = cli::library(config.library)?;
+    let output = cli::binary_output("a database", "vpo-snapshot | vpo-pack > library.tar.gz")?;
+    let scratch = cli::scratch_directory();
+    files::sweep(&scratch);
+    let options = SnapshotOptions {
+        check: config.check,
+        stats: config.stats,
+        timeout: config.timeout,
+        scratch,
+    };
+    let mut progress = None;
+    let done = snapshot(&library, output, &options, |facts, bytes| {
+        let progress = progress.get_or_insert_with(|| {
+            if config.verbose {
+                cli::note(&format!(
+                    "vpo-snapshot: '{}' has {}, schema {}, {} files",
+                    library.display(),
+                    size::human(facts.database_size_bytes),
+                    facts.schema_version,
+                    size::grouped(facts.file_count)
+                ));
+            }
+            Progress::new(config.progress, Some(facts.database_size_bytes))
+        });
+        progress.add(bytes);
+    });
+    if let Some(progress) = progress {
+        progress.clear();
+    }
+    done.map(|_| 0)
+}
+
+impl Config {
+    fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Self> {
+        let mut config = Config {
+            library: None,
+            check: true,
+            stats: None,
+            timeout: cli::DEFAULT_TIMEOUT,
+            progress: false,
+            verbose: false,
+        };
+        let mut quiet = false;
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('h') | Long("help") => return Err(cli::help(USAGE)),
+                Short('V') | Long("version") => return Err(cli::version("vpo-snapshot")),
+                Long("no-check") => config.check = false,
+                Long("stats") => config.stats = Some(parser.value()?.into()),
+                Long("timeout") => config.timeout = cli::timeout(&parser.value()?)?,
+                Long("progress") => config.progress = true,
+                Short('q') | Long("quiet") => quiet = true,
+                Short('v') | Long("verbose") => config.verbose = true,
+                Value(library) if config.library.is_none() => config.library = Some(library.into()),
+                other => return Err(cli::unexpected(other)),
+            }
+        }
+        config.verbose &= !quiet;
+        Ok(config)
+    }
+}

@@ -1,1 +1,163 @@
-fn main() {}
+//! `vpo-verify`: proves that archives are whole, and stores one only if it is.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use lexopt::prelude::*;
+use vpo_library::archive::Contents;
+use vpo_library::backups::{self, Destination};
+use vpo_library::cli::{self, Progress, VerifyReport};
+use vpo_library::failure::{Kind, kind};
+use vpo_library::files;
+
+const HINT: &str = "vpo-verify FILE, or: cat FILE | vpo-verify";
+
+const USAGE: &str = "\
+usage: vpo-verify [options] [ARCHIVE|DIRECTORY]...
+
+Proves that backup archives are whole: every byte is read and checked, and
+SQLite checks the database inside. Without operands, or for '-', the archive
+comes from standard input. A directory stands for every backup in it.
+
+options:
+      --save DEST       keep the archive from standard input, only if it is
+                        valid: as DEST, or in the directory DEST
+      --no-database-check
+                        check the archive alone, without unpacking the database
+      --json            report as one JSON document
+      --progress        draw a progress bar on stderr
+  -q, --quiet           report only what is bad, on stderr
+  -v, --verbose         say on stderr what is being read
+  -h, --help            print this help
+  -V, --version         print the version
+
+exit status: 0 all are whole, 46 one is bad, 20 one does not exist,
+40 one could not be read
+
+examples:
+  vpo-verify ~/.vpo/backups
+  ssh nas cat library.tar.gz | vpo-verify
+  vpo-snapshot | vpo-pack | ssh nas vpo-verify --save backups/
+";
+
+struct Config {
+    operands: Vec<PathBuf>,
+    save: Option<Destination>,
+    database_check: bool,
+    json: bool,
+    progress: bool,
+    quiet: bool,
+    verbose: bool,
+}
+
+fn main() -> ExitCode {
+    cli::main("vpo-verify", |parser| run(&Config::parse(parser)?))
+}
+
+fn run(config: &Config) -> anyhow::Result<u8> {
+    let mut report = VerifyReport::new(config.json, config.quiet);
+    if let Some(destination) = &config.save {
+        let input = cli::binary_input("an archive", HINT)?;
+        let input = Progress::new(config.progress, None).reading(input);
+        let stdin = Path::new("-");
+        match backups::save(input, destination, |input| check(config, input)) {
+            Ok((path, contents)) => report.good(stdin, contents, Some(&path))?,
+            Err(error) if kind(&error) == Kind::InvalidArchive => report.bad(stdin, &error)?,
+            Err(error) => return Err(error),
+        }
+        return report.finish();
+    }
+    for operand in &config.operands {
+        match archives(operand) {
+            Ok(paths) => {
+                for path in &paths {
+                    verify(config, path, &mut report)?;
+                }
+            }
+            Err(error) => report.bad(operand, &error)?,
+        }
+    }
+    report.finish()
+}
+
+/// What an operand stands for.
+fn archives(operand: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    if operand == "-" || !operand.is_dir() {
+        return Ok(vec![operand.to_owned()]);
+    }
+    let backups = backups::list(operand)?;
+    if backups.is_empty() {
+        return Err(Kind::NotFound.error("no backups in this directory: nothing was proven"));
+    }
+    Ok(backups.into_iter().map(|backup| backup.path).collect())
+}
+
+fn verify(config: &Config, path: &Path, report: &mut VerifyReport) -> anyhow::Result<()> {
+    if config.verbose {
+        cli::note(&format!("vpo-verify: reading '{}'", path.display()));
+    }
+    // That the input is a terminal is the fault of the call, not of an archive.
+    let (input, size) = if path == "-" {
+        (Ok(cli::binary_input("an archive", HINT)?), None)
+    } else {
+        let file = backups::open_archive(path);
+        let size = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len()));
+        (file, size)
+    };
+    let progress = Progress::new(config.progress, size);
+    let checked = input.and_then(|file| check(config, Box::new(progress.reading(file))));
+    progress.clear();
+    match checked {
+        Ok(contents) => report.good(path, contents, None),
+        Err(error) => report.bad(path, &error),
+    }
+}
+
+fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
+    if !config.database_check {
+        return backups::check_archive(input, cli::cores());
+    }
+    let scratch = cli::scratch_directory();
+    files::sweep(&scratch);
+    Ok(backups::stage(input, &scratch, 0, cli::cores())?.contents)
+}
+
+impl Config {
+    fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Self> {
+        let mut config = Config {
+            operands: Vec::new(),
+            save: None,
+            database_check: true,
+            json: false,
+            progress: false,
+            quiet: false,
+            verbose: false,
+        };
+        let mut save: Option<PathBuf> = None;
+        while let Some(arg) = parser.next()? {
+            match arg {
+                Short('h') | Long("help") => return Err(cli::help(USAGE)),
+                Short('V') | Long("version") => return Err(cli::version("vpo-verify")),
+                Long("save") => save = Some(parser.value()?.into()),
+                Long("no-database-check") => config.database_check = false,
+                Long("json") => config.json = true,
+                Long("progress") => config.progress = true,
+                Short('q') | Long("quiet") => config.quiet = true,
+                Short('v') | Long("verbose") => config.verbose = true,
+                Value(operand) => config.operands.push(operand.into()),
+                other => return Err(cli::unexpected(other)),
+            }
+        }
+        if config.operands.is_empty() {
+            config.operands.push("-".into());
+        }
+        if let Some(save) = save {
+            if config.operands != [Path::new("-")] {
+                return Err(Kind::Usage.error("--save takes the archive from standard input, not from an operand"));
+            }
+            config.save = Some(Destination::parse(&save)?);
+        }
+        Ok(config)
+    }
+}

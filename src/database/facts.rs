@@ -50,10 +50,16 @@ impl Facts {
             .filter(|version| *version > 0)
             .ok_or_else(|| Kind::Database.error("no VPO library: its table '_meta' has no schema version"))?;
         let page_size = number("PRAGMA page_size")?;
+        let (file_count, total_size): (i64, i64) = connection.query_row(
+            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM files",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         Ok(Facts {
             schema_version,
-            file_count: number("SELECT count(*) FROM files")?,
-            total_library_size_bytes: number("SELECT coalesce(sum(size_bytes), 0) FROM files")?,
+            file_count: file_count.unsigned_abs(),
+            total_library_size_bytes: u64::try_from(total_size)
+                .map_err(|_| Kind::Database.error("the sizes of its files add up to less than nothing"))?,
             database_size_bytes: number("PRAGMA page_count")?.saturating_mul(page_size),
             page_size: u32::try_from(page_size).context("impossible page size")?,
         })

@@ -27,6 +27,9 @@ pub fn immutable(path: &Path) -> anyhow::Result<Connection> {
     Ok(connection)
 }
 
+/// How many of its own operations SQLite does between two looks at whether it is to stop.
+const OPERATIONS: c_int = 10_000;
+
 /// Takes from a connection what content that came from elsewhere could misuse, and lets a signal interrupt it.
 pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
@@ -36,12 +39,6 @@ pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, 100_000_000)?;
-    interruptible(connection)
-}
-
-/// Lets SQLite give up when a signal has asked the process to end.
-pub(crate) fn interruptible(connection: &mut Connection) -> rusqlite::Result<()> {
-    const OPERATIONS: c_int = 10_000;
     connection.progress_handler(OPERATIONS, Some(|| signals::pending().is_some()))
 }
 

@@ -6,7 +6,7 @@ mod temporary;
 
 pub use publish::{NewFile, create_directory, sync_directory};
 pub use space::require_space;
-pub use temporary::{Temporary, sweep};
+pub use temporary::{Temporary, rename_new, sweep};
 
 use std::path::Path;
 

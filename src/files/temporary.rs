@@ -3,17 +3,19 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tempfile::NamedTempFile;
 
+use crate::database::{SIDE_FILES, side_file};
 use crate::signals;
 
 const PREFIX: &str = ".vpo-";
 const SUFFIX: &str = ".tmp";
 
 /// A file `.vpo-<random>.tmp`, mode 0600, locked with flock(2) while in use and removed when dropped, or when a signal
-/// ends the process. It has a name because SQLite can open nothing else.
+/// ends the process. It has a name because SQLite can open nothing else; side files that SQLite puts beside it are
+/// removed with it.
 pub struct Temporary {
     file: NamedTempFile,
 }
@@ -22,7 +24,7 @@ impl Temporary {
     /// Creates one in `directory`.
     pub fn create(directory: &Path) -> io::Result<Self> {
         loop {
-            let file = signals::register_litter(|| {
+            let file = signals::register_litter(remove, || {
                 let file = tempfile::Builder::new()
                     .prefix(PREFIX)
                     .suffix(SUFFIX)
@@ -51,6 +53,15 @@ impl Temporary {
         self.file.as_file()
     }
 
+    /// Creates a side file of it, for a copy of a database with its log or journal.
+    pub fn create_side_file(&self, suffix: &str) -> io::Result<File> {
+        File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(side_file(self.path(), suffix))
+    }
+
     /// Gives the file its final name, if that is free.
     ///
     /// # Errors
@@ -64,13 +75,13 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         // In this order a signal in between finds the name still registered, and at worst nothing by it.
-        let _ = std::fs::remove_file(self.path());
+        remove(self.path());
         signals::forget_litter(self.path());
     }
 }
 
 /// rename(2) that never replaces: RENAME_NOREPLACE where the file system has it, else link(2) and unlink(2).
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
         use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -100,7 +111,7 @@ pub fn sweep(directory: &Path) {
     }
 }
 
-fn sweep_one(path: &PathBuf) {
+fn sweep_one(path: &Path) {
     // O_NOFOLLOW and O_NONBLOCK: someone else may have planted a link or a FIFO by such a name.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = File::options()
@@ -110,6 +121,15 @@ fn sweep_one(path: &PathBuf) {
     let Ok(file) = file else { return };
     let is_file = file.metadata().is_ok_and(|m| m.is_file());
     if is_file && file.try_lock().is_ok() {
-        let _ = std::fs::remove_file(path);
+        remove(path);
     }
+}
+
+/// Removes a temporary file and its side files: those first, so that the next sweep finds what an interrupted one
+/// left.
+fn remove(path: &Path) {
+    for suffix in SIDE_FILES {
+        let _ = std::fs::remove_file(side_file(path, suffix));
+    }
+    let _ = std::fs::remove_file(path);
 }

@@ -1,0 +1,123 @@
+//! The backups of a directory, told from the first header and the tail of each.
+
+use std::cmp::Reverse;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::num::NonZero;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use anyhow::Context;
+
+use super::name::BackupName;
+use crate::archive::{Glimpse, Reader, glimpse};
+use crate::failure::Kind;
+use crate::time::Time;
+
+/// A row of the listing.
+#[derive(Clone, Debug)]
+pub struct Backup {
+    /// Its name in the directory.
+    pub file_name: OsString,
+    /// The directory as it was given, with the name.
+    pub path: PathBuf,
+    /// The metadata's time; from the name, else the file's own, where that can't be read.
+    pub created_at: Time,
+    /// Bytes of the archive.
+    pub archive_size: u64,
+    /// A safety backup, by its name.
+    pub replaced: bool,
+    /// What the archive says of itself, or why it can't.
+    pub summary: Result<Summary, String>,
+}
+
+/// What an archive says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Summary {
+    /// Bytes of the database in it.
+    pub database_size: u64,
+    /// Files in the library.
+    pub file_count: u64,
+    /// Schema of the library.
+    pub schema_version: u64,
+}
+
+/// Lists the backups of `directory`, newest first. Damaged ones are rows too.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is no such directory; an I/O error of the directory itself.
+pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
+    let shown = directory.display();
+    let entries = std::fs::read_dir(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound.error(format!("there is no directory '{shown}'")),
+        _ => anyhow::Error::new(error).context(format!("cannot read the directory '{shown}'")),
+    })?;
+    let mut backups = Vec::new();
+    for entry in entries {
+        let name = entry.with_context(|| format!("cannot read the directory '{shown}'"))?.file_name();
+        if let Some(parsed) = name.to_str().and_then(BackupName::parse) {
+            let path = directory.join(&name);
+            backups.extend(row(name, path, parsed));
+        }
+    }
+    backups.sort_by_cached_key(|b| Reverse((b.created_at, b.file_name.clone())));
+    Ok(backups)
+}
+
+/// The row of one file; none for what is no regular file, or vanished meanwhile.
+fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
+    // Asked by name first: a device may do something when opened. A FIFO put in its place does not block.
+    let meta = std::fs::metadata(&path).ok().filter(|m| m.is_file())?;
+    let mtime = meta
+        .modified()
+        .ok()
+        .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
+        .and_then(|d| Time::from_second(i64::try_from(d.as_secs()).ok()?));
+    let read = open(&path).and_then(|(file, size)| read_summary(file, size));
+    let (time, summary) = match read {
+        Ok((time, summary)) => (time, Ok(summary)),
+        Err(error) => (None, Err(format!("{error:#}"))),
+    };
+    let epoch = Time::from_second(0)?;
+    Some(Backup {
+        file_name,
+        path,
+        created_at: time.or(name.time).or(mtime).unwrap_or(epoch),
+        archive_size: meta.len(),
+        replaced: name.replaced,
+        summary,
+    })
+}
+
+fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open(path)
+        .context("cannot open it")?;
+    let meta = file.metadata().context("cannot look at it")?;
+    if !meta.is_file() {
+        return Err(Kind::Failed.error("it is no regular file any more"));
+    }
+    let size = meta.len();
+    Ok((file, size))
+}
+
+fn read_summary(file: File, size: u64) -> anyhow::Result<(Option<Time>, Summary)> {
+    let (metadata, database_size) = match glimpse(&file, size)? {
+        Glimpse::Blocks(metadata) => (*metadata, None),
+        Glimpse::Other => {
+            let contents = Reader::open(Box::new(file), NonZero::<usize>::MIN)?.unpack(&mut io::sink())?;
+            (contents.metadata, Some(contents.database_size))
+        }
+    };
+    let summary = Summary {
+        // VPO's metadata may give less than there is.
+        database_size: database_size.unwrap_or(metadata.database_size_bytes),
+        file_count: metadata.file_count,
+        schema_version: metadata.schema_version,
+    };
+    Ok((metadata.time(), summary))
+}

@@ -1,0 +1,86 @@
+//! The names of backups: `vpo-library-<time>[-replaced][-N].tar.gz`.
+
+use std::path::{Path, PathBuf};
+
+use crate::time::Time;
+
+const PREFIX: &str = "vpo-library-";
+const SUFFIX: &str = ".tar.gz";
+const REPLACED: &str = "-replaced";
+/// So many backups in one second, and something is wrong.
+const MAX_SAME_SECOND: u32 = 1000;
+
+/// What the name of a backup tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupName {
+    /// The time in it, in our form or VPO's; people may have renamed the file.
+    pub time: Option<Time>,
+    /// A safety backup: the library as it was before a restore.
+    pub replaced: bool,
+}
+
+impl BackupName {
+    /// Reads a file name; `None` if it is no backup's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let middle = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+        let end = middle.find('Z').map_or(middle.len(), |z| z + 1);
+        let (time, rest) = middle.split_at(end);
+        let time = Time::from_name(time);
+        let marked = rest.strip_prefix(REPLACED);
+        let replaced = time.is_some()
+            && marked.is_some_and(|rest| {
+                rest.is_empty()
+                    || rest
+                        .strip_prefix('-')
+                        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+            });
+        Some(BackupName { time, replaced })
+    }
+}
+
+/// The names that a backup of `time` may get in `directory`, in the order in which they are to be tried.
+pub fn candidates(directory: &Path, time: Time, replaced: bool) -> impl Iterator<Item = PathBuf> {
+    let mark = if replaced { REPLACED } else { "" };
+    let stem = format!("{PREFIX}{}{mark}", time.compact());
+    (1..=MAX_SAME_SECOND).map(move |n| {
+        let name = match n {
+            1 => format!("{stem}{SUFFIX}"),
+            n => format!("{stem}-{n}{SUFFIX}"),
+        };
+        directory.join(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_what_they_tell() {
+        let time = Time::from_name("2026-02-05T143022Z");
+        let cases = [
+            ("vpo-library-2026-02-05T143022Z.tar.gz", Some((time, false))),
+            ("vpo-library-2026-02-05T14-30-22Z.tar.gz", Some((time, false))),
+            ("vpo-library-2026-02-05T143022Z-2.tar.gz", Some((time, false))),
+            ("vpo-library-2026-02-05T143022Z-replaced.tar.gz", Some((time, true))),
+            ("vpo-library-2026-02-05T143022Z-replaced-12.tar.gz", Some((time, true))),
+            ("vpo-library-2026-02-05T143022Z-replaced-x.tar.gz", Some((time, false))),
+            ("vpo-library-before-the-move.tar.gz", Some((None, false))),
+            ("vpo-library-before-replaced.tar.gz", Some((None, false))),
+            ("vpo-library-2026-02-05T143022Z.tar", None),
+            (".vpo-library-2026-02-05T143022Z.tar.gz", None),
+        ];
+        for (name, expected) in cases {
+            let parsed = BackupName::parse(name).map(|n| (n.time, n.replaced));
+            assert_eq!(parsed, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn candidates_are_names() {
+        let time = Time::from_name("2026-02-05T143022Z").unwrap();
+        let names: Vec<_> = candidates(Path::new("d"), time, true).take(2).collect();
+        assert_eq!(names[0], Path::new("d/vpo-library-2026-02-05T143022Z-replaced.tar.gz"));
+        assert_eq!(names[1], Path::new("d/vpo-library-2026-02-05T143022Z-replaced-2.tar.gz"));
+    }
+}

@@ -1,0 +1,220 @@
+//! A database in, an archive out, as a stream.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde::Deserialize;
+
+use crate::archive::{Metadata, Options, Writer};
+use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
+use crate::failure::Kind;
+use crate::files::Temporary;
+
+/// Facts are a few hundred bytes.
+const MAX_STATS: u64 = 64 * 1024;
+
+/// Where the facts for the metadata come from.
+enum Source {
+    /// They are known before the database is read.
+    Known(Facts),
+    /// From a copy of what went by.
+    Spool(Temporary),
+}
+
+/// Reads a database from `input` and writes an archive of it to `out`.
+///
+/// The facts for the metadata come from the file `stats`, which is opened after the first bytes of input are there;
+/// else from the input itself: a regular file is opened in place, a pipe is spooled to a private file in `scratch`.
+///
+/// # Errors
+/// [`Kind::Database`] for input that is no whole VPO library. What was written to `out` is no whole archive then.
+pub fn pack<W: Write>(
+    input: &File,
+    stats: Option<&Path>,
+    scratch: &Path,
+    out: W,
+    options: Options,
+) -> anyhow::Result<Metadata> {
+    let mut head = [0; HEADER_LEN];
+    let length = read_full(input, &mut head)?;
+    if length == 0 {
+        return Err(Kind::Database
+            .because("the input is empty, not a database")
+            .hint("in a pipeline, the program before this one may have failed")
+            .into());
+    }
+    let header = Header::parse(&head[..length]).map_err(no_database)?;
+
+    if let Some(stats) = stats {
+        let facts = read_stats(stats, header)?;
+        return stream(&head, input, Source::Known(facts), header, out, options);
+    }
+    if let Some(path) = path_of(input)? {
+        let before = fingerprint(input)?;
+        let facts = read_facts(&path)?;
+        let metadata = stream(&head, input, Source::Known(facts), header, out, options)?;
+        if fingerprint(input)? != before {
+            return Err(Kind::Failed
+                .because(format!("'{}' was changed while it was read", path.display()))
+                .hint(format!("use vpo-snapshot: vpo-snapshot '{}' | vpo-pack", path.display()))
+                .into());
+        }
+        return Ok(metadata);
+    }
+    let spool = Temporary::create(scratch)
+        .with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
+    if header.database_size().is_some() {
+        return stream(&head, input, Source::Spool(spool), header, out, options);
+    }
+    // A legacy writer left the page count out of date: only the end of the input tells how long it is.
+    let mut file = spool.file();
+    file.write_all(&head).context("cannot spool the input")?;
+    std::io::copy(&mut &*input, &mut file).context("cannot spool the input")?;
+    file.seek(SeekFrom::Start(HEADER_LEN as u64)).context("cannot read the spool")?;
+    let facts = read_facts(spool.path())?;
+    stream(&head, file, Source::Known(facts), header, out, options)
+}
+
+/// Packs a database whose first bytes are `head` and whose others come from `input`.
+fn stream<W: Write>(
+    head: &[u8],
+    input: &File,
+    source: Source,
+    header: Header,
+    out: W,
+    options: Options,
+) -> anyhow::Result<Metadata> {
+    let size = match &source {
+        Source::Known(facts) => facts.database_size_bytes,
+        Source::Spool(_) => header.database_size().context("the length of the database is not known")?,
+    };
+    header.check_size(size).map_err(no_database)?;
+    let mut spool = match &source {
+        Source::Known(_) => None,
+        Source::Spool(spool) => Some(spool.file()),
+    };
+    let mut keep = |bytes: &[u8]| match &mut spool {
+        Some(file) => file.write_all(bytes).context("cannot spool the input"),
+        None => Ok(()),
+    };
+
+    let mut writer = Writer::new(out, size, options)?;
+    keep(head)?;
+    writer.write(head)?;
+    while writer.missing() > 0 {
+        let spare = writer.spare();
+        let n = read_full(input, spare)?;
+        if n == 0 {
+            return Err(Kind::Database
+                .because(format!("the input ends after {} of {size} bytes", size - writer.missing()))
+                .hint("in a pipeline, the program before this one may have failed")
+                .into());
+        }
+        keep(&spare[..n])?;
+        writer.advance(n)?;
+    }
+    if read_full(input, &mut [0])? > 0 {
+        return Err(Kind::Database.error(format!("the input is longer than the {size} bytes it should have")));
+    }
+    let facts = match source {
+        Source::Known(facts) => facts,
+        Source::Spool(spool) => read_facts(spool.path())?,
+    };
+    Ok(writer.finish(&facts)?.1)
+}
+
+fn no_database(what: String) -> anyhow::Error {
+    Kind::Database.error(format!("the input is no whole database: {what}"))
+}
+
+/// Facts from whoever made the stream. They are one JSON object: the other end of a pipe may stay open behind it.
+fn read_stats(stats: &Path, header: Header) -> anyhow::Result<Facts> {
+    let shown = stats.display();
+    let file = File::open(stats).with_context(|| format!("cannot open '{shown}'"))?;
+    let mut reader = serde_json::Deserializer::from_reader(file.take(MAX_STATS));
+    let facts = Facts::deserialize(&mut reader)
+        .map_err(|error| Kind::Database.because(format!("'{shown}' does not hold the facts of a snapshot")).source(error))?;
+    let size = header.database_size().unwrap_or(facts.database_size_bytes);
+    if facts.page_size != header.page_size || facts.database_size_bytes != size {
+        return Err(Kind::Database.error(format!(
+            "'{shown}' is about another database: {} bytes in pages of {}, where the input has {size} in pages of {}",
+            facts.database_size_bytes, facts.page_size, header.page_size
+        )));
+    }
+    Ok(facts)
+}
+
+/// Facts from a file that no one writes.
+fn read_facts(path: &Path) -> anyhow::Result<Facts> {
+    Facts::read(&immutable(path)?).context("the input is no backup material")
+}
+
+/// The path of an input that is a regular file, still there by that name, and read from its beginning.
+///
+/// # Errors
+/// [`Kind::Database`] where a log or journal lies beside it, without which the file is not what was committed.
+fn path_of(input: &File) -> anyhow::Result<Option<PathBuf>> {
+    let meta = input.metadata().context("cannot look at the input")?;
+    // The header has been read from it.
+    let at_start = || (&*input).stream_position().is_ok_and(|at| at == HEADER_LEN as u64);
+    if !meta.is_file() || !at_start() {
+        return Ok(None);
+    }
+    let Some(path) = descriptor_path(input) else {
+        return Ok(None);
+    };
+    let same = std::fs::metadata(&path).is_ok_and(|there| there.ino() == meta.ino() && there.dev() == meta.dev());
+    if !same {
+        return Ok(None);
+    }
+    if let Some(side) = pending_side_file(&path).context("cannot look beside the input")? {
+        return Err(Kind::Database
+            .because(format!("the input has changes in '{}' that would be lost", side.display()))
+            .hint(format!("use vpo-snapshot: vpo-snapshot '{}' | vpo-pack", path.display()))
+            .into());
+    }
+    Ok(Some(path))
+}
+
+#[cfg(target_os = "linux")]
+fn descriptor_path(file: &File) -> Option<PathBuf> {
+    use std::os::fd::AsRawFd;
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
+#[cfg(target_os = "macos")]
+fn descriptor_path(file: &File) -> Option<PathBuf> {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+    let path = rustix::fs::getpath(file).ok()?;
+    Some(OsString::from_vec(path.into_bytes()).into())
+}
+
+/// Elsewhere a file is spooled like a pipe.
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn descriptor_path(_file: &File) -> Option<PathBuf> {
+    None
+}
+
+/// What changes when a file is written to: length and time of the last change.
+fn fingerprint(file: &File) -> anyhow::Result<(u64, i64, i64)> {
+    let meta = file.metadata().context("cannot look at the input")?;
+    Ok((meta.len(), meta.mtime(), meta.mtime_nsec()))
+}
+
+/// Reads until `buffer` is full or the input ends, and says how much that was.
+fn read_full(mut input: &File, buffer: &mut [u8]) -> anyhow::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error).context("cannot read the input"),
+        }
+    }
+    Ok(filled)
+}

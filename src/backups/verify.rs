@@ -1,0 +1,100 @@
+//! Proof that an archive is whole: every check of the format, then the database inside.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::archive::{Contents, Reader};
+use crate::database::{Facts, immutable, quick_check};
+use crate::failure::{Kind, kind};
+use crate::files::{Temporary, require_space};
+
+/// An archive that passed every check, and its database, unpacked.
+pub struct Staged {
+    /// The database; removed when dropped.
+    pub file: Temporary,
+    /// What the archive holds.
+    pub contents: Contents,
+    /// What the database says of itself.
+    pub facts: Facts,
+}
+
+/// Opens an archive that somebody named: a file, or a FIFO or device to be read as a stream.
+///
+/// # Errors
+/// [`Kind::NotFound`]; [`Kind::Usage`] for a directory; an I/O error.
+pub fn open_archive(path: &Path) -> anyhow::Result<File> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound.error(format!("'{shown}' does not exist")),
+        _ => anyhow::Error::new(error).context(format!("cannot open '{shown}'")),
+    })?;
+    let meta = file.metadata().with_context(|| format!("cannot look at '{shown}'"))?;
+    if meta.is_dir() {
+        return Err(Kind::Usage.error(format!("'{shown}' is a directory, not an archive")));
+    }
+    Ok(file)
+}
+
+/// Checks everything but the database's inside, which needs no space on disk.
+///
+/// # Errors
+/// [`Kind::InvalidArchive`]; an I/O error of the input.
+pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Contents> {
+    Reader::open(input, threads)?.unpack(&mut io::sink())
+}
+
+/// Unpacks an archive into a private file in `directory` and checks everything, the database's inside included.
+///
+/// The directory must have room for the database and for `copies` more of it.
+///
+/// # Errors
+/// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
+pub fn stage(
+    input: Box<dyn Read>,
+    directory: &Path,
+    copies: u64,
+    threads: NonZero<usize>,
+) -> anyhow::Result<Staged> {
+    let reader = Reader::open(input, threads)?;
+    require_space(directory, reader.database_size().saturating_mul(copies + 1))?;
+    let file = Temporary::create(directory)
+        .with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
+    let contents = reader.unpack(&mut file.file())?;
+    // Only now that its last byte is there: quick_check of an empty stage says ok.
+    let facts = check_database(file.path(), &contents).map_err(|error| match kind(&error) {
+        Kind::Database => Kind::InvalidArchive
+            .because("the database inside is damaged or no VPO library")
+            .source(error)
+            .into(),
+        _ => error,
+    })?;
+    Ok(Staged {
+        file,
+        contents,
+        facts,
+    })
+}
+
+fn check_database(path: &Path, contents: &Contents) -> anyhow::Result<Facts> {
+    let connection = immutable(path)?;
+    let facts = Facts::read(&connection)?;
+    let metadata = &contents.metadata;
+    if metadata.database_sha256.is_some() {
+        let differs = |what: &str, inside: u64, said: u64| {
+            let message = format!("the database has {what} {inside} where the metadata says {said}");
+            Err(Kind::InvalidArchive.error(message))
+        };
+        if facts.schema_version != metadata.schema_version {
+            return differs("schema version", facts.schema_version, metadata.schema_version);
+        }
+        if facts.file_count != metadata.file_count {
+            return differs("a number of files of", facts.file_count, metadata.file_count);
+        }
+    }
+    quick_check(&connection)?;
+    Ok(facts)
+}

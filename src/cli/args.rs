@@ -1,0 +1,74 @@
+//! What all six programs do alike with their arguments.
+
+use std::ffi::OsStr;
+use std::num::NonZero;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use lexopt::Arg;
+
+use super::exit::Done;
+use super::report::print;
+use crate::archive::Level;
+use crate::failure::Kind;
+
+/// Prints the help of a program and ends it well.
+pub fn help(usage: &str) -> anyhow::Error {
+    print(usage).err().unwrap_or(Done.into())
+}
+
+/// Prints the version of a program and ends it well.
+pub fn version(program: &str) -> anyhow::Error {
+    let text = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
+    print(&text).err().unwrap_or(Done.into())
+}
+
+/// The error for an option or operand that a program does not have.
+pub fn unexpected(arg: Arg) -> anyhow::Error {
+    match arg {
+        Arg::Value(value) => Kind::Usage.error(format!("unexpected operand '{}'", value.display())),
+        arg => arg.unexpected().into(),
+    }
+}
+
+/// Reads the whole number that option `name` was given.
+pub fn number(name: &str, value: &OsStr, range: RangeInclusive<u64>) -> anyhow::Result<u64> {
+    let number = value.to_str().and_then(|text| text.parse().ok());
+    number.filter(|n| range.contains(n)).ok_or_else(|| {
+        let shown = value.display();
+        let wanted = match *range.end() {
+            u64::MAX => format!("a whole number from {}", range.start()),
+            end => format!("a whole number from {} to {end}", range.start()),
+        };
+        Kind::Usage.error(format!("{name} '{shown}': {wanted} is needed"))
+    })
+}
+
+/// Reads a compression level.
+pub fn level(value: &OsStr) -> anyhow::Result<Level> {
+    let level = number("--level", value, 0..=12)?;
+    // In range, as was just made sure of.
+    Ok(Level::new(level as u8).unwrap_or_default())
+}
+
+/// The number of processors that this process may use.
+pub fn cores() -> NonZero<usize> {
+    std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)
+}
+
+/// How long to wait for a lock if nothing else is said.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads a time in seconds, with or without a fraction.
+pub fn timeout(value: &OsStr) -> anyhow::Result<Duration> {
+    // SQLite counts milliseconds in 31 bits.
+    const MAX: f64 = 2_000_000.0;
+    let seconds = value.to_str().and_then(|text| text.parse::<f64>().ok());
+    match seconds.filter(|seconds| (0.0..=MAX).contains(seconds)) {
+        Some(seconds) => Ok(Duration::from_secs_f64(seconds)),
+        None => Err(Kind::Usage.error(format!(
+            "--timeout '{}': a number of seconds is needed",
+            value.display()
+        ))),
+    }
+}

@@ -1,0 +1,99 @@
+//! Where things are: options first, then the environment, then VPO's `config.toml`, then the defaults.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use crate::failure::Kind;
+
+/// The library: `option` (an operand or `--db`), `VPO_DATABASE_PATH`, `database_path` in `config.toml`,
+/// `~/.vpo/library.db`.
+///
+/// # Errors
+/// [`Kind::Usage`] if `config.toml` is needed and can't be parsed.
+pub fn library(option: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    if let Some(path) = option.or_else(|| path_variable("VPO_DATABASE_PATH")) {
+        return Ok(path);
+    }
+    match configured_library()? {
+        Some(path) => Ok(path),
+        None => Ok(vpo_home()?.join("library.db")),
+    }
+}
+
+/// The backup directory: `option`, `VPO_BACKUP_DIR`, `$VPO_DATA_DIR/backups`, `~/.vpo/backups`. The second value is
+/// true if somebody named it.
+pub fn backup_directory(option: Option<PathBuf>) -> anyhow::Result<(PathBuf, bool)> {
+    let data = || path_variable("VPO_DATA_DIR").map(|dir| dir.join("backups"));
+    match option.or_else(|| path_variable("VPO_BACKUP_DIR")).or_else(data) {
+        Some(path) => Ok((path, true)),
+        None => Ok((vpo_home()?.join("backups"), false)),
+    }
+}
+
+/// Where files go that are thrown away: `TMPDIR`, else the system's place.
+pub fn scratch_directory() -> PathBuf {
+    path_variable("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// An environment variable; an empty one counts as unset.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+fn path_variable(name: &str) -> Option<PathBuf> {
+    variable(name).map(|value| expand(Path::new(&value)))
+}
+
+/// `database_path` in VPO's `config.toml`. A missing file sets nothing.
+fn configured_library() -> anyhow::Result<Option<PathBuf>> {
+    let config = match path_variable("VPO_CONFIG_PATH") {
+        Some(path) => path,
+        None => vpo_home()?.join("config.toml"),
+    };
+    let shown = config.display();
+    let text = match std::fs::read_to_string(&config) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(Kind::Usage.error(format!("cannot parse '{shown}': it is not UTF-8")));
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read '{shown}'")),
+    };
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Kind::Usage.error(format!("cannot parse '{shown}': line {line}: {}", error.message()))
+    })?;
+    match table.get("database_path") {
+        None => Ok(None),
+        Some(toml::Value::String(path)) if path.is_empty() => Ok(None),
+        Some(toml::Value::String(path)) => Ok(Some(expand(Path::new(path)))),
+        Some(_) => Err(Kind::Usage.error(format!("cannot parse '{shown}': 'database_path' is no string"))),
+    }
+}
+
+/// `~/.vpo`
+fn vpo_home() -> anyhow::Result<PathBuf> {
+    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
+    let home = home.ok_or_else(|| {
+        Kind::Usage
+            .because("cannot tell where your home directory is")
+            .hint("set HOME, or name the library with --db")
+    })?;
+    Ok(home.join(".vpo"))
+}
+
+/// Expands a leading `~` or `~/`, as VPO does. `~user` is left alone.
+fn expand(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes != b"~" && !bytes.starts_with(b"~/") {
+        return path.to_owned();
+    }
+    match std::env::home_dir() {
+        Some(home) => home.join(path.strip_prefix("~").unwrap_or(path)),
+        None => path.to_owned(),
+    }
+}

@@ -1,0 +1,57 @@
+//! The progress bar on stderr.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Draws how much of something is done. Where it was not asked for, or stderr is no terminal, it draws nothing.
+#[derive(Clone)]
+pub struct Progress(ProgressBar);
+
+impl Progress {
+    /// Bytes out of `total`; how far it is without a percentage where that is not known.
+    pub fn new(wanted: bool, total: Option<u64>) -> Self {
+        let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(total, target);
+        let template = match total {
+            Some(_) => "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
+            None => "{spinner} {binary_bytes} {binary_bytes_per_sec}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        if wanted {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Progress(bar)
+    }
+
+    /// Counts `bytes` more.
+    pub fn add(&self, bytes: usize) {
+        self.0.inc(bytes as u64);
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+
+    /// Counts what is read from `input`.
+    pub fn reading<R: Read>(&self, input: R) -> impl Read + use<R> {
+        Counted { input, progress: self.clone() }
+    }
+}
+
+struct Counted<R> {
+    input: R,
+    progress: Progress,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = self.input.read(buffer)?;
+        self.progress.add(n);
+        Ok(n)
+    }
+}

@@ -1,0 +1,29 @@
+//! Reports on standard output.
+
+use std::io::{self, Write};
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::text::escape;
+
+/// Writes text to standard output.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to standard output")
+}
+
+/// Writes a line to standard error. Nobody is left to be told when that fails.
+pub fn note(line: &str) {
+    let _ = io::stderr().write_all(format!("{}\n", escape(line)).as_bytes());
+}
+
+/// Writes one JSON document to standard output.
+pub fn print_json(report: &impl Serialize) -> anyhow::Result<()> {
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    print(&text)
+}

@@ -1,0 +1,50 @@
+//! Text that came from an archive or a file name, made safe for a terminal.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+/// Longer text is cut: a hostile archive may have a name of a megabyte.
+const MAX_CHARS: usize = 4096;
+
+/// Replaces what could steer a terminal or deceive its reader: control characters, line separators and the overrides
+/// of writing direction.
+pub fn escape(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) && text.len() <= MAX_CHARS {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len().min(MAX_CHARS) + 16);
+    for (i, c) in text.chars().enumerate() {
+        if i == MAX_CHARS {
+            out.push('…');
+            break;
+        }
+        if is_unsafe(c) {
+            out.extend(c.escape_default());
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// [`escape`] for a path.
+pub fn escape_path(path: &Path) -> String {
+    escape(&path.to_string_lossy()).into_owned()
+}
+
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(escape("Amélie – 愛.tar.gz"), "Amélie – 愛.tar.gz");
+        assert_eq!(escape("a\x1b[2Jb\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\n\\u{202e}c\\u{9b}");
+        assert_eq!(escape(&"x".repeat(1 << 20)).chars().count(), MAX_CHARS + 1);
+    }
+}

@@ -1,0 +1,129 @@
+//! Proof that nobody else has the library open, held for as long as the claim lives.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::holder::{Holder, locked};
+use super::state::State;
+use crate::database::{Facts, WAL, harden, side_file_size};
+
+/// An open exclusive transaction on the library, in SQLite's exclusive locking mode.
+///
+/// In WAL mode every open connection, an idle one too, holds a shared lock, so that holding the exclusive one proves
+/// that there is none. `BEGIN EXCLUSIVE` in the normal locking mode would prove nothing: a WAL-mode reader goes on.
+/// In rollback-journal mode it proves that nobody is in a transaction; idle connections notice the new schema cookie.
+pub struct Claim {
+    connection: Connection,
+    path: PathBuf,
+}
+
+/// What an attempt to claim a library shows about it.
+pub enum Attempt {
+    /// It is ours, and it is sound.
+    Sound(Claim, Facts),
+    /// It is of no use, as the state says, and nobody else uses it.
+    Useless(State),
+}
+
+impl Claim {
+    /// Claims the library at `path`, which must have its symlinks resolved, and looks whether it is sound. This
+    /// recovers a hot journal or a log left by a crash.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with the process that uses it; [`Kind::Database`] for a sound database that is no VPO library;
+    /// an I/O error that says nothing about the library.
+    pub fn attempt(path: &Path, timeout: Duration) -> anyhow::Result<Attempt> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let claimed = Connection::open_with_flags(path, flags).and_then(|connection| {
+            let mut claim = Claim {
+                connection,
+                path: path.to_owned(),
+            };
+            match claim.begin(timeout) {
+                Ok(()) => Ok(claim),
+                Err(error) => {
+                    claim.keep_log();
+                    Err(error)
+                }
+            }
+        });
+        let claim = match claimed {
+            Ok(claim) => claim,
+            Err(error) => return not_claimed(path, error),
+        };
+        match State::of(&claim.connection, true).with_context(|| format!("'{}'", path.display()))? {
+            State::Library(facts) => Ok(Attempt::Sound(claim, facts)),
+            useless => {
+                // It is moved aside with its log as it is.
+                claim.keep_log();
+                drop(claim);
+                alone(path)?;
+                Ok(Attempt::Useless(useless))
+            }
+        }
+    }
+
+    fn begin(&mut self, timeout: Duration) -> rusqlite::Result<()> {
+        self.connection.busy_timeout(timeout)?;
+        harden(&mut self.connection)?;
+        // Before the first access to the file, so that no shared memory is used.
+        let mode: String = self
+            .connection
+            .query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
+        debug_assert_eq!(mode, "exclusive");
+        self.connection.execute_batch("BEGIN EXCLUSIVE")
+    }
+
+    /// Leaves the log as it is when the connection is closed.
+    fn keep_log(&self) {
+        let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
+        // A flag of the connection: it can't fail.
+        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
+    }
+
+    /// The connection, inside its exclusive transaction.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Ends the transaction, which has changed nothing, and gives the connection: it keeps the exclusive lock.
+    pub fn into_connection(self) -> anyhow::Result<Connection> {
+        self.connection.execute_batch("COMMIT").context("cannot end the transaction")?;
+        Ok(self.connection)
+    }
+}
+
+/// Why the library could not be claimed.
+fn not_claimed(path: &Path, error: rusqlite::Error) -> anyhow::Result<Attempt> {
+    let shown = path.display();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            Err(locked(path).into())
+        }
+        // These say something about the machine or the moment, not about the library.
+        Some(
+            ErrorCode::DiskFull
+            | ErrorCode::OutOfMemory
+            | ErrorCode::ReadOnly
+            | ErrorCode::PermissionDenied
+            | ErrorCode::OperationInterrupted,
+        ) => Err(anyhow::Error::new(error).context(format!("cannot use the library '{shown}'"))),
+        _ => {
+            alone(path)?;
+            Ok(Attempt::Useless(State::Damaged(error.to_string())))
+        }
+    }
+}
+
+/// Makes sure that no other process has a lock on a file that SQLite can't help with.
+pub fn alone(path: &Path) -> anyhow::Result<()> {
+    let found = Holder::find(path).with_context(|| format!("cannot ask who uses '{}'", path.display()))?;
+    match found {
+        Some(_) => Err(locked(path).into()),
+        None => Ok(()),
+    }
+}

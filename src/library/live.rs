@@ -1,0 +1,268 @@
+//! A library opened for reading, without changing it.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use rustix::fs::{Access, access};
+
+use super::holder::locked;
+use crate::database::{
+    Facts, JOURNAL, SHM, WAL, harden, immutable, pending_side_file, quick_check, side_file, side_file_size,
+};
+use crate::failure::{Kind, kind};
+use crate::files::{Temporary, parent, require_space};
+use crate::signals;
+
+/// A connection that reads a library as it stands.
+///
+/// Opening it changes nothing but what any reader of a SQLite database changes: a hot journal is rolled back, and a
+/// `-shm` may appear beside a log that had none.
+pub struct Live {
+    connection: Connection,
+    /// The library itself, symlinks resolved.
+    path: PathBuf,
+    how: How,
+    /// How the files looked when they were opened, where they are read without locks.
+    before: Option<Looks>,
+}
+
+/// How a library is read.
+enum How {
+    /// Through SQLite's locks, like any other user of it.
+    Locked,
+    /// Nobody can write it, and there is no log or journal with content: without locks.
+    Immutable,
+    /// A copy of it and of its log or journal, because what they hold can't be read in place.
+    Copy(#[allow(dead_code, reason = "removed when dropped")] Temporary),
+}
+
+/// Length and time of the last change of a database and its log and journal.
+type Looks = [Option<(u64, std::time::SystemTime)>; 3];
+
+impl Live {
+    /// Opens the library at `path` in the least intrusive way that sees every committed change. `scratch` is for the
+    /// copy that a read-only file system may make necessary; `timeout` is for locks.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Database`], [`Kind::Locked`], or an I/O error.
+    pub fn open(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
+        let path = resolve(path)?;
+        let writable = [path.as_path(), parent(&path)].map(|p| access(p, Access::WRITE_OK).is_ok());
+        if writable == [true, true] {
+            return Self::open_locked(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout);
+        }
+        let exists = |suffix| side_file_size(&path, suffix).map(|size| size.is_some());
+        if exists(WAL)? && exists(SHM)? {
+            return Self::open_locked(path, OpenFlags::SQLITE_OPEN_READ_ONLY, timeout);
+        }
+        Self::open_untouched(path, scratch)
+    }
+
+    /// Opens the library at `path` so that not even a side file changes: for looking only, while nobody writes.
+    pub fn open_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Self> {
+        Self::open_untouched(resolve(path)?, scratch)
+    }
+
+    fn open_locked(path: PathBuf, flags: OpenFlags, timeout: Duration) -> anyhow::Result<Self> {
+        let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_context(|| format!("cannot open the library '{}'", path.display()))?;
+        let mut live = Live {
+            connection,
+            path,
+            how: How::Locked,
+            before: None,
+        };
+        // The first access to the file: where a lock, or damage, shows.
+        match live.prepare(timeout).and_then(|()| live.begin()) {
+            Ok(()) => Ok(live),
+            Err(error) => {
+                let path = live.path.clone();
+                drop(live);
+                match kind(&error) {
+                    Kind::Locked => Err(locked(&path).into()),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    fn prepare(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        self.connection.busy_timeout(timeout)?;
+        harden(&mut self.connection)?;
+        self.connection.pragma_update(None, "query_only", true)?;
+        Ok(())
+    }
+
+    fn open_untouched(path: PathBuf, scratch: &Path) -> anyhow::Result<Self> {
+        let before = looks(&path)?;
+        let (connection, how) = if pending_side_file(&path)?.is_none() {
+            (immutable(&path)?, How::Immutable)
+        } else {
+            let copy = copy(&path, scratch)?;
+            if looks(&path)? != before {
+                return Err(changed(&path));
+            }
+            let mut connection =
+                Connection::open_with_flags(copy.path(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+                    .context("cannot open a copy of the library")?;
+            harden(&mut connection)?;
+            (connection, How::Copy(copy))
+        };
+        let live = Live {
+            connection,
+            path,
+            how,
+            before: Some(before),
+        };
+        live.begin()?;
+        Ok(live)
+    }
+
+    /// Begins the read transaction; from here on one state of the library is seen.
+    fn begin(&self) -> anyhow::Result<()> {
+        let begun = self
+            .connection
+            .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
+        begun.with_context(|| format!("cannot read the library '{}'", self.path.display()))
+    }
+
+    /// Where the library is, symlinks resolved.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The connection, inside its read transaction.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// True if reading from this connection, however slowly, holds no writer off: in WAL mode, and where nobody
+    /// shares the file.
+    pub fn blocks_nobody(&self) -> anyhow::Result<bool> {
+        let mode: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
+        Ok(mode == "wal" || !matches!(self.how, How::Locked))
+    }
+
+    /// The facts of the state that is seen.
+    pub fn facts(&self) -> anyhow::Result<Facts> {
+        Facts::read(&self.connection).with_context(|| format!("'{}'", self.path.display()))
+    }
+
+    /// Hands every page, in order, to `sink`.
+    pub fn pages(&self, sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        pages(&self.connection, sink).with_context(|| format!("cannot read the library '{}'", self.path.display()))
+    }
+
+    /// Runs SQLite's quick_check.
+    pub fn check(&self) -> anyhow::Result<()> {
+        quick_check(&self.connection).with_context(|| format!("the library '{}' is damaged", self.path.display()))
+    }
+
+    /// Stops what another thread does with this connection.
+    pub fn interrupt_handle(&self) -> InterruptHandle {
+        self.connection.get_interrupt_handle()
+    }
+
+    /// Closes the connection and leaves the library as it was.
+    ///
+    /// # Errors
+    /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read is worth nothing.
+    pub fn close(self) -> anyhow::Result<()> {
+        match &self.before {
+            Some(before) if looks(&self.path)? != *before => Err(changed(&self.path)),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if matches!(self.how, How::Locked) {
+            // Whoever closes last checkpoints, which would change the library. Where the log is empty there is nothing
+            // to checkpoint, and a plain close takes away the side files that opening made. The setting itself can't
+            // fail: it is a flag of the connection.
+            let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
+        }
+    }
+}
+
+/// The path of the library itself.
+fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
+    let shown = path.display();
+    let resolved = path.canonicalize().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound
+            .because(format!("there is no library at '{shown}'"))
+            .hint("name it: --db PATH, VPO_DATABASE_PATH, or database_path in VPO's config.toml")
+            .into(),
+        _ => anyhow::Error::new(error).context(format!("cannot find the library '{shown}'")),
+    })?;
+    let meta = resolved.metadata().with_context(|| format!("cannot look at '{shown}'"))?;
+    if !meta.is_file() {
+        return Err(Kind::Database.error(format!("'{shown}' is no file, so it can't be a library")));
+    }
+    if meta.len() == 0 {
+        return Err(Kind::Database.error(format!("'{shown}' is empty, not a library")));
+    }
+    Ok(resolved)
+}
+
+/// Hands every page of the database, as the transaction of `connection` sees it, to `sink`.
+///
+/// The lock-byte page, which SQLite never writes, comes as zeros
+/// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
+pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage")?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        sink(row.get_ref(0)?.as_blob()?)?;
+    }
+    Ok(())
+}
+
+/// Copies a database with its log and journal.
+fn copy(path: &Path, scratch: &Path) -> anyhow::Result<Temporary> {
+    let mut size = path.metadata()?.len();
+    for suffix in [WAL, JOURNAL] {
+        size += side_file_size(path, suffix)?.unwrap_or(0);
+    }
+    require_space(scratch, size)?;
+    let failed = || format!("cannot copy the library to '{}'", scratch.display());
+    let copy = Temporary::create(scratch).with_context(failed)?;
+    copy_file(path, copy.file()).with_context(failed)?;
+    for suffix in [WAL, JOURNAL] {
+        let from = side_file(path, suffix);
+        if from.exists() {
+            let to = copy.create_side_file(suffix).with_context(failed)?;
+            copy_file(&from, &to).with_context(failed)?;
+        }
+    }
+    Ok(copy)
+}
+
+fn copy_file(from: &Path, mut to: &File) -> anyhow::Result<()> {
+    signals::check()?;
+    io::copy(&mut File::open(from)?, &mut to)?;
+    Ok(())
+}
+
+fn looks(path: &Path) -> anyhow::Result<Looks> {
+    let look = |path: &Path| match path.metadata() {
+        Ok(meta) => Ok(Some((meta.len(), meta.modified()?))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    Ok([look(path)?, look(&side_file(path, WAL))?, look(&side_file(path, JOURNAL))?])
+}
+
+fn changed(path: &Path) -> anyhow::Error {
+    Kind::Failed
+        .because(format!("the library '{}' was changed while it was read", path.display()))
+        .hint("it can't be locked by this user; try again, or run as the user that writes it")
+        .into()
+}

@@ -1,0 +1,15 @@
+//! The live library: read as it stands, proven to be alone with, replaced as a whole.
+
+mod claim;
+mod holder;
+mod install;
+mod live;
+mod replace;
+mod restore;
+mod snapshot;
+mod state;
+
+pub use live::Live;
+pub use restore::{Current, Outcome, Plan, Request, restore};
+pub use state::State;
+pub use snapshot::{SnapshotOptions, snapshot};

@@ -1,0 +1,255 @@
+//! A consistent copy of a live library, as a stream.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use super::live::Live;
+use crate::database::{Facts, immutable, quick_check};
+use crate::failure::Kind;
+use crate::files::{Temporary, require_space};
+use crate::signals::{self, Deferral};
+
+/// Bytes that are handed on at once, and buffers for them.
+const PIECE: usize = 256 * 1024;
+const BUFFERS: usize = 4;
+/// How often a wait looks whether a signal came.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How a snapshot is made.
+#[derive(Clone, Debug)]
+pub struct SnapshotOptions {
+    /// Run quick_check meanwhile, and hold the end back until it has passed.
+    pub check: bool,
+    /// Where the facts go, before the first page.
+    pub stats: Option<PathBuf>,
+    /// How long to wait for a lock.
+    pub timeout: Duration,
+    /// For the copies that some situations need.
+    pub scratch: PathBuf,
+}
+
+/// Writes the library at `path` to `out`, exactly as one read transaction sees it: every committed change, and nothing
+/// else. `watch` is told the facts, before the first page, and then with each piece how many bytes it has.
+///
+/// A slow reader of `out` holds no writer off: in WAL mode the pages are streamed inside the transaction; in
+/// rollback-journal mode, where that would lock them out, from a private copy.
+///
+/// # Errors
+/// As for [`Live::open`]; [`Kind::Database`] if the check finds damage: the end of the stream is missing then.
+pub fn snapshot(
+    path: &Path,
+    out: File,
+    options: &SnapshotOptions,
+    mut watch: impl FnMut(&Facts, usize),
+) -> anyhow::Result<Facts> {
+    // Until the connections are closed: an abrupt end would leave side files.
+    let _deferral = Deferral::new();
+    let live = Live::open(path, &options.scratch, options.timeout)?;
+    let facts = live.facts()?;
+    if let Some(stats) = &options.stats {
+        write_stats(stats, &facts)?;
+    }
+    watch(&facts, 0);
+    let mut outlet = Outlet::start(out)?;
+    let mut send = |outlet: &mut Outlet, bytes: &[u8]| {
+        watch(&facts, bytes.len());
+        outlet.write(bytes)
+    };
+
+    if live.blocks_nobody()? {
+        let check = match options.check {
+            true => Some(Check::of_library(Live::open(path, &options.scratch, options.timeout)?)?),
+            false => None,
+        };
+        let sent = live.pages(|page| send(&mut outlet, page));
+        let checked = Check::result(check, sent.is_err());
+        // Before the last bytes go: what was read without locks may turn out to have changed.
+        let closed = live.close();
+        sent.and(checked).and(closed)?;
+    } else {
+        let copy = private_copy(&live, &options.scratch, &facts)?;
+        live.close()?;
+        let check = match options.check {
+            true => Some(Check::of_copy(copy.path())?),
+            false => None,
+        };
+        let sent = send_file(copy.file(), |bytes| send(&mut outlet, bytes));
+        let checked = Check::result(check, sent.is_err());
+        sent.and(checked)?;
+    }
+    outlet.finish()?;
+    Ok(facts)
+}
+
+fn write_stats(stats: &Path, facts: &Facts) -> anyhow::Result<()> {
+    let mut json = serde_json::to_vec(facts)?;
+    json.push(b'\n');
+    File::create(stats)
+        .and_then(|mut file| file.write_all(&json))
+        .with_context(|| format!("cannot write '{}'", stats.display()))
+}
+
+/// Copies the pages to a file in `scratch`, as fast as it goes.
+fn private_copy(live: &Live, scratch: &Path, facts: &Facts) -> anyhow::Result<Temporary> {
+    require_space(scratch, facts.database_size_bytes)?;
+    let failed = || format!("cannot copy the library to '{}'", scratch.display());
+    let copy = Temporary::create(scratch).with_context(failed)?;
+    let mut out = std::io::BufWriter::with_capacity(PIECE, copy.file());
+    live.pages(|page| {
+        signals::check()?;
+        out.write_all(page).with_context(failed)
+    })?;
+    out.flush().with_context(failed)?;
+    drop(out);
+    Ok(copy)
+}
+
+fn send_file(mut file: &File, mut send: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    file.seek(SeekFrom::Start(0)).context("cannot read the copy of the library")?;
+    let mut piece = vec![0; PIECE / 4];
+    loop {
+        match file.read(&mut piece).context("cannot read the copy of the library")? {
+            0 => return Ok(()),
+            n => send(&piece[..n])?,
+        }
+    }
+}
+
+/// A quick_check on a thread of its own.
+struct Check {
+    thread: JoinHandle<anyhow::Result<()>>,
+    interrupt: rusqlite::InterruptHandle,
+}
+
+impl Check {
+    /// Of the library, through a connection of its own.
+    fn of_library(live: Live) -> anyhow::Result<Self> {
+        let interrupt = live.interrupt_handle();
+        let work = move || {
+            let checked = live.check();
+            checked.and(live.close())
+        };
+        Self::start(interrupt, work)
+    }
+
+    /// Of a copy that nobody writes.
+    fn of_copy(path: &Path) -> anyhow::Result<Self> {
+        let connection = immutable(path)?;
+        let interrupt = connection.get_interrupt_handle();
+        let work = move || quick_check(&connection).context("the library is damaged");
+        Self::start(interrupt, work)
+    }
+
+    fn start(
+        interrupt: rusqlite::InterruptHandle,
+        work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let thread = thread::Builder::new().name("check".into()).spawn(work);
+        let thread = thread.context("cannot start a thread")?;
+        Ok(Check { thread, interrupt })
+    }
+
+    /// Waits for the result, or with `give_up` stops the check.
+    fn result(check: Option<Self>, give_up: bool) -> anyhow::Result<()> {
+        let Some(Check { thread, interrupt }) = check else {
+            return Ok(());
+        };
+        if give_up {
+            interrupt.interrupt();
+        }
+        let joined = thread.join();
+        joined.unwrap_or_else(|_| Err(Kind::Failed.error("the check of the library broke off")))
+    }
+}
+
+/// Writes to `out` from a thread of its own, so that a reader who stalls never keeps the library's connections from
+/// being closed in good order.
+struct Outlet {
+    full: Option<Sender<Vec<u8>>>,
+    free: Receiver<Vec<u8>>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+    /// What is to be handed on next. The very last bytes stay here until [`Outlet::finish`].
+    current: Vec<u8>,
+}
+
+impl Outlet {
+    fn start(mut out: File) -> anyhow::Result<Self> {
+        let (full, to_write) = channel::<Vec<u8>>();
+        let (written, free) = channel();
+        for _ in 1..BUFFERS {
+            // The receiver is right here.
+            let _ = written.send(Vec::new());
+        }
+        let thread = thread::Builder::new().name("output".into()).spawn(move || {
+            for mut bytes in to_write {
+                out.write_all(&bytes)?;
+                bytes.clear();
+                // Nobody may be left who needs it.
+                let _ = written.send(bytes);
+            }
+            Ok(())
+        });
+        Ok(Outlet {
+            full: Some(full),
+            free,
+            thread: Some(thread.context("cannot start a thread")?),
+            current: Vec::new(),
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        if self.current.len() + bytes.len() > PIECE {
+            let next = self.wait()?.map_or_else(|| self.failed().map(|()| Vec::new()), Ok)?;
+            self.hand_on(next);
+        }
+        if self.current.capacity() == 0 {
+            self.current.reserve_exact(PIECE);
+        }
+        self.current.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn hand_on(&mut self, next: Vec<u8>) {
+        let bytes = std::mem::replace(&mut self.current, next);
+        if let Some(full) = &self.full {
+            // If the thread is gone, the next wait says why.
+            let _ = full.send(bytes);
+        }
+    }
+
+    /// Waits for an empty buffer; `None` when the thread has ended.
+    fn wait(&self) -> anyhow::Result<Option<Vec<u8>>> {
+        loop {
+            match self.free.recv_timeout(TICK) {
+                Ok(buffer) => return Ok(Some(buffer)),
+                Err(RecvTimeoutError::Timeout) => signals::check()?,
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        }
+    }
+
+    /// The result of the thread, which has ended or is about to.
+    fn failed(&mut self) -> anyhow::Result<()> {
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
+        match thread.join() {
+            Ok(result) => result.context("cannot write the snapshot"),
+            Err(_) => Err(Kind::Failed.error("the output broke off")),
+        }
+    }
+
+    /// Hands on the last bytes and waits until all are written.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.hand_on(Vec::new());
+        self.full = None;
+        while self.wait()?.is_some() {}
+        self.failed()
+    }
+}
