@@ -24,6 +24,7 @@ options:
       --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
       --json            report as one JSON document
   -q, --quiet           no report, only the exit status
+  -v, --verbose         say on stderr which directory is read
   -h, --help            print this help
   -V, --version         print the version
 
@@ -39,6 +40,7 @@ struct Config {
     format: Format,
     max_age: Option<Duration>,
     quiet: bool,
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -56,6 +58,9 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<u8> {
     let (directory, named) = cli::backup_directory(config.directory)?;
+    if config.verbose {
+        cli::note(&format!("vpo-ls-backups: reading '{}'", directory.display()));
+    }
     let listed = backups::list(&directory);
     let backups = match listed {
         // Nobody has made a backup yet.
@@ -103,6 +108,7 @@ impl Config {
                 Long("json") => json = true,
                 Long("max-age") => config.max_age = Some(cli::age(&parser.value()?.string()?)?),
                 Short('q') | Long("quiet") => config.quiet = true,
+                Short('v') | Long("verbose") => config.verbose = true,
                 Value(directory) if config.directory.is_none() => config.directory = Some(directory.into()),
                 other => return Err(cli::unexpected(other)),
             }
