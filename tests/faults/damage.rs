@@ -49,7 +49,7 @@ fn pair(world: &World) -> Pair {
 }
 
 /// What the library says of an archive, every check included; `Ok` is the database.
-fn judge(archive: &[u8]) -> Result<Vec<u8>, (Kind, String)> {
+pub fn judge(archive: &[u8]) -> Result<Vec<u8>, (Kind, String)> {
     let dir = tempfile::tempdir().unwrap();
     let input = Box::new(std::io::Cursor::new(archive.to_vec()));
     let judged = backups::stage(input, dir.path(), 0, NonZero::<usize>::MIN).and_then(|staged| {
@@ -561,7 +561,7 @@ fn metadata_cases() -> Vec<Case> {
         case(
             "size wrong",
             "the database has 1536 bytes where the metadata says 2560",
-            { with("database_size_bytes", json!(2560)) },
+            with("database_size_bytes", json!(2560)),
         ),
         case(
             "page size wrong",
@@ -571,12 +571,12 @@ fn metadata_cases() -> Vec<Case> {
         case(
             "schema not the database's",
             "schema version 27 where the metadata says 26",
-            { with("schema_version", json!(26)) },
+            with("schema_version", json!(26)),
         ),
         case(
             "count not the database's",
             "a number of files of 1 where the metadata says 2",
-            { with("file_count", json!(2)) },
+            with("file_count", json!(2)),
         ),
         case(
             "another compression",

@@ -11,6 +11,8 @@ mod harness;
 
 mod craft;
 mod damage;
+mod kill;
+mod strace;
 
 /// True if every case is to be tried, however long it takes.
 pub fn exhaustive() -> bool {
