@@ -109,10 +109,7 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
 
 /// True if the device or the quota is full.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(
-        Errno::from_io_error(error),
-        Some(Errno::NOSPC | Errno::DQUOT)
-    )
+    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
 }
 
 /// The failure that a reader or writer of ours has put into an [`io::Error`].
@@ -134,9 +131,7 @@ fn io_kind(error: &io::Error) -> Kind {
 fn sqlite_kind(error: &rusqlite::Error) -> Kind {
     use rusqlite::ErrorCode as Code;
     match error.sqlite_error_code() {
-        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed) => {
-            Kind::Locked
-        }
+        Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed) => Kind::Locked,
         Some(Code::DiskFull) => Kind::NoSpace,
         Some(
             Code::SystemIoFailure

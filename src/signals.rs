@@ -38,22 +38,20 @@ fn state() -> MutexGuard<'static, State> {
 pub fn listen() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-    std::thread::Builder::new()
-        .name("signals".into())
-        .spawn(move || {
-            if let Some(signal) = signals.forever().next() {
-                PENDING.store(signal, Ordering::SeqCst);
-                let mut state = state();
-                while state.deferrals > 0 {
-                    state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                for (path, remove) in state.litter.drain(..) {
-                    remove(&path);
-                }
-                // The lock is kept: no new temporary file can appear behind this thread's back.
-                end_by(signal);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if let Some(signal) = signals.forever().next() {
+            PENDING.store(signal, Ordering::SeqCst);
+            let mut state = state();
+            while state.deferrals > 0 {
+                state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-        })?;
+            for (path, remove) in state.litter.drain(..) {
+                remove(&path);
+            }
+            // The lock is kept: no new temporary file can appear behind this thread's back.
+            end_by(signal);
+        }
+    })?;
     Ok(())
 }
 
@@ -108,10 +106,7 @@ impl Drop for Deferral {
 
 /// Makes a file that is to be removed if a signal ends the process. `create` makes it and tells its name; both happen
 /// under one lock, so that no signal comes between them.
-pub fn register_litter<T>(
-    remove: Remove,
-    create: impl FnOnce() -> io::Result<(PathBuf, T)>,
-) -> io::Result<T> {
+pub fn register_litter<T>(remove: Remove, create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
     let mut state = state();
     let (path, made) = create()?;
     state.litter.push((path, remove));

@@ -136,11 +136,9 @@ fn fill(sample: &Sample, path: &Path) -> rusqlite::Result<(u64, u64)> {
         Journal::Delete => "DELETE",
     };
     db.pragma_update(None, "journal_mode", mode)?;
-    let facts = db.query_row(
-        "SELECT count(*), coalesce(sum(size_bytes), 0) FROM files",
-        [],
-        |row| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64)),
-    )?;
+    let facts = db.query_row("SELECT count(*), coalesce(sum(size_bytes), 0) FROM files", [], |row| {
+        Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+    })?;
     db.close().map_err(|(_, error)| error)?;
     Ok(facts)
 }
@@ -342,8 +340,7 @@ impl<'db> Library<'db> {
         (self.rows.db).execute("DELETE FROM files WHERE id > ?", [keep as i64])?;
         let (job, began, ended) = (self.random.uuid(), self.later(60), self.later(60));
         let summary = format!(r#"{{"files_pruned": {gone}}}"#);
-        self.rows
-            .add(LIBRARY_JOB, (job, "prune", began, ended, summary))?;
+        self.rows.add(LIBRARY_JOB, (job, "prune", began, ended, summary))?;
         Ok(())
     }
 
@@ -359,10 +356,7 @@ impl<'db> Library<'db> {
         let modified = self.scanner - self.random.range(1, 400 * DAY);
         // Most files were seen again later, each by a job of its own that is no longer kept.
         let (scan_job, scanned) = match self.random.percent(95) {
-            true => (
-                self.random.uuid(),
-                self.scanner + self.random.range(1, 90 * DAY),
-            ),
+            true => (self.random.uuid(), self.scanner + self.random.range(1, 90 * DAY)),
             false => (self.scan_job.clone(), self.scanner),
         };
         let container_tags = format!(
@@ -474,10 +468,7 @@ impl<'db> Library<'db> {
         let (title, quality) = (self.title(), series.quality);
         let media = Media {
             directory: format!("{}/Season {season:02}", series.directory),
-            filename: format!(
-                "{show} - S{season:02}E{episode:02} - {title} [{}].mkv",
-                quality.0
-            ),
+            filename: format!("{show} - S{season:02}E{episode:02} - {title} [{}].mkv", quality.0),
             size: self.random.range(300_000_000, 6_000_000_000),
             duration: 1260.0 + 2400.0 * self.random.fraction(),
             plugin_metadata: format!(
@@ -546,9 +537,7 @@ impl<'db> Library<'db> {
                 "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title,
                     is_default, is_forced, duration_seconds)
                  VALUES (?, ?, 'subtitle', ?, ?, ?, ?, ?, ?)",
-                (
-                    file, index, codec, language, title, default, forced, duration,
-                ),
+                (file, index, codec, language, title, default, forced, duration),
             )?;
         }
         Ok(())
@@ -570,7 +559,17 @@ impl<'db> Library<'db> {
             "INSERT INTO tracks (file_id, track_index, track_type, codec, language, title, is_default,
                 channels, channel_layout, duration_seconds)
              VALUES (?, ?, 'audio', ?, ?, ?, ?, ?, ?, ?)",
-            (file, index as i64, codec, language, title, index == 1, channels, layout, duration),
+            (
+                file,
+                index as i64,
+                codec,
+                language,
+                title,
+                index == 1,
+                channels,
+                layout,
+                duration,
+            ),
         )?;
         if self.random.percent(10) {
             self.listen(track, language, media)?;
@@ -633,8 +632,7 @@ impl<'db> Library<'db> {
                 log_path, origin, batch_id)
              VALUES (?, ?, ?, 'process', ?, ?, ?, 100.0, ?, ?, ?, ?, ?, ?, 'daemon', ?)",
             (
-                &id, file, path, status, policy, definition, &created, &began, &ended, error,
-                summary, log, batch,
+                &id, file, path, status, policy, definition, &created, &began, &ended, error, summary, log, batch,
             ),
         )?;
         if self.random.percent(5) {
@@ -644,18 +642,14 @@ impl<'db> Library<'db> {
                 "INSERT INTO plans (id, file_id, file_path, policy_name, policy_version, job_id,
                     actions_json, action_count, requires_remux, status, created_at, updated_at)
                  VALUES (?, ?, ?, ?, 12, ?, ?, ?, 1, 'applied', ?, ?)",
-                (
-                    plan, file, path, policy, &id, &planned, count, created, &began,
-                ),
+                (plan, file, path, policy, &id, &planned, count, created, &began),
             )?;
             let status = if failed { "ROLLED_BACK" } else { "COMPLETED" };
             self.rows.add(
                 "INSERT INTO operations (id, file_id, file_path, policy_name, policy_version,
                     actions_json, status, error_message, started_at, completed_at)
                  VALUES (?, ?, ?, ?, 12, ?, ?, ?, ?, ?)",
-                (
-                    operation, file, path, policy, planned, status, error, began, &ended,
-                ),
+                (operation, file, path, policy, planned, status, error, began, &ended),
             )?;
         }
         let job = Job {
@@ -750,19 +744,13 @@ type Quality = (&'static str, u32, u32);
 /// Actions as a plan lists them.
 fn planned(actions: &[Action]) -> String {
     let action = |(name, track, before, after): &Action| {
-        format!(
-            r#"{{"action_type": "{name}", "track_type": "{track}", "current": {before}, "desired": {after}}}"#
-        )
+        format!(r#"{{"action_type": "{name}", "track_type": "{track}", "current": {before}, "desired": {after}}}"#)
     };
-    format!(
-        "[{}]",
-        actions.iter().map(action).collect::<Vec<_>>().join(", ")
-    )
+    format!("[{}]", actions.iter().map(action).collect::<Vec<_>>().join(", "))
 }
 
 /// A scan or a prune, which are of the whole library.
-const LIBRARY_JOB: &str =
-    "INSERT INTO jobs (id, file_path, job_type, status, progress_percent, created_at,
+const LIBRARY_JOB: &str = "INSERT INTO jobs (id, file_path, job_type, status, progress_percent, created_at,
         started_at, completed_at, summary_json, origin)
      VALUES (?1, '/mnt/media', ?2, 'completed', 100.0, ?3, ?3, ?4, ?5, 'daemon')";
 

@@ -105,8 +105,5 @@ fn bytes(text: &str) -> anyhow::Result<u64> {
         "G" | "g" => 1 << 30,
         other => bail!("\"{other}\" is none of K, M and G"),
     };
-    digits
-        .parse::<u64>()?
-        .checked_mul(unit)
-        .context("too large")
+    digits.parse::<u64>()?.checked_mul(unit).context("too large")
 }

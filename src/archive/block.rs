@@ -23,9 +23,7 @@ pub const TRAILER_LEN: usize = 8;
 /// No member of ours is longer: incompressible data is stored with 5 bytes for each 64 KiB or less, far below this.
 pub const MAX_MEMBER: usize = HEADER_LEN + BLOCK_SIZE + BLOCK_SIZE / 16 + TRAILER_LEN;
 
-const FIXED: [u8; 16] = [
-    0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 20, 0, b'I', b'G', 4, 0,
-];
+const FIXED: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 20, 0, b'I', b'G', 4, 0];
 
 /// How hard to compress: libdeflate's levels, 0 (stored) to 12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -226,9 +226,8 @@ impl Blocks {
             }
             _ => return Err(truncated()),
         }
-        let header = BlockHeader::parse(&head).map_err(|what| {
-            invalid(format!("block {number} at byte {offset} is damaged: {what}"))
-        })?;
+        let header = BlockHeader::parse(&head)
+            .map_err(|what| invalid(format!("block {number} at byte {offset} is damaged: {what}")))?;
         if header.number != number {
             return Err(invalid(format!(
                 "a block is missing, doubled or from elsewhere: number {} at byte {offset} where {number} belongs",

@@ -144,7 +144,11 @@ impl Object {
         }
     }
 
-    fn optional<T>(&mut self, key: &str, read: impl Fn(&mut Self, &str) -> Result<T, String>) -> Result<Option<T>, String> {
+    fn optional<T>(
+        &mut self,
+        key: &str,
+        read: impl Fn(&mut Self, &str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
         if self.0.contains_key(key) {
             read(self, key).map(Some)
         } else {
@@ -213,7 +217,11 @@ mod tests {
             ("\"gzip\"", "\"zip\"", "'compression' is not gzip"),
             ("0f0f", "0F0f", "'database_sha256' is no SHA-256"),
             ("14:30:22Z", "14:30:22+00:00", "'created_at' is no RFC 3339"),
-            ("\"page_size\":4096", "\"page_size\":4097", "'page_size' is no page size"),
+            (
+                "\"page_size\":4096",
+                "\"page_size\":4097",
+                "'page_size' is no page size",
+            ),
             ("\"later\"", "\"page_size\"", "'page_size' is there twice"),
             ("\"later\"", "\"p\\u0061ge_size\"", "'page_size' is there twice"),
             (",\"page_size\":4096", "", "'page_size' is missing"),

@@ -107,7 +107,9 @@ impl Reader {
             self.metadata = Some(read_metadata(&mut self.tar, entry)?);
         }
         self.tar.finish()?;
-        let metadata = self.metadata.ok_or_else(|| invalid(format!("it has no '{METADATA_NAME}'")))?;
+        let metadata = self
+            .metadata
+            .ok_or_else(|| invalid(format!("it has no '{METADATA_NAME}'")))?;
         if let Some(offset) = metadata_offset
             && !self.tar.last_block_begins_at(offset)
         {

@@ -10,10 +10,10 @@ use tar::Header;
 use super::block::{BlockHeader, HEADER_LEN, MAX_MEMBER, expand};
 use super::gzip::Layout;
 use super::inflate::Inflater;
+use super::invalid;
 use super::metadata::Metadata;
 use super::reader::parse_metadata;
 use super::tar::{Name, RECORD, check_sum, member, padding};
-use super::invalid;
 
 /// The last member is below 1 KiB as a rule.
 const FIRST_TRY: u64 = 4096;
@@ -46,7 +46,8 @@ pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
     for reach in [FIRST_TRY, MAX_MEMBER as u64] {
         let reach = reach.min(size);
         let mut tail = vec![0; reach as usize];
-        file.read_exact_at(&mut tail, size - reach).context("cannot read the archive")?;
+        file.read_exact_at(&mut tail, size - reach)
+            .context("cannot read the archive")?;
         if let Some(metadata) = search(&tail, searched)? {
             return Ok(Glimpse::Blocks(Box::new(metadata)));
         }

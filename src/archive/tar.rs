@@ -86,7 +86,11 @@ impl TarReader {
             let mut record = [0; RECORD];
             self.read_exact(&mut record)?;
             if record == [0; RECORD] {
-                return if pax.is_none() { Ok(None) } else { Err(invalid("tar: a PAX header without a member")) };
+                return if pax.is_none() {
+                    Ok(None)
+                } else {
+                    Err(invalid("tar: a PAX header without a member"))
+                };
             }
             let header = Header::from_byte_slice(&record);
             check_sum(header, offset)?;
@@ -173,7 +177,11 @@ impl TarReader {
     fn read_pax(&mut self, header: &Header) -> anyhow::Result<Pax> {
         let size = size_field(header).filter(|size| *size <= MAX_PAX);
         let size = size.ok_or_else(|| invalid("tar: a PAX header of impossible size"))?;
-        let entry = Entry { name: Name::Metadata, size, offset: 0 };
+        let entry = Entry {
+            name: Name::Metadata,
+            size,
+            offset: 0,
+        };
         let mut records = Vec::new();
         self.content(entry, |bytes| {
             records.extend_from_slice(bytes);
@@ -254,7 +262,9 @@ pub fn member(header: &Header, pax: &Pax, offset: u64, layout: Layout) -> anyhow
     } else if bare == METADATA_NAME.as_bytes() {
         Name::Metadata
     } else {
-        return Err(invalid(format!("tar: it has a member that does not belong there: '{shown}'")));
+        return Err(invalid(format!(
+            "tar: it has a member that does not belong there: '{shown}'"
+        )));
     };
     let own = size_field(header).ok_or_else(|| invalid(format!("tar: the size of '{shown}' makes no sense")))?;
     let size = match pax.size {

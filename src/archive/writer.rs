@@ -126,7 +126,8 @@ impl<W: Write> Writer<W> {
         let mut json = serde_json::to_vec_pretty(&metadata)?;
         json.push(b'\n');
         let size = json.len() as u64;
-        self.blocks.write(header(METADATA_NAME, size, self.options.created_at)?.as_bytes())?;
+        self.blocks
+            .write(header(METADATA_NAME, size, self.options.created_at)?.as_bytes())?;
         self.blocks.write(&json)?;
         self.blocks.write(&[0; RECORD][..padding(size)])?;
         self.blocks.write(&[0; 2 * RECORD])?;

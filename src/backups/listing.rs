@@ -56,7 +56,9 @@ pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
     })?;
     let mut backups = Vec::new();
     for entry in entries {
-        let name = entry.with_context(|| format!("cannot read the directory '{shown}'"))?.file_name();
+        let name = entry
+            .with_context(|| format!("cannot read the directory '{shown}'"))?
+            .file_name();
         if let Some(parsed) = name.to_str().and_then(BackupName::parse) {
             let path = directory.join(&name);
             backups.extend(row(name, path, parsed));

@@ -81,6 +81,9 @@ mod tests {
         let time = Time::from_name("2026-02-05T143022Z").unwrap();
         let names: Vec<_> = candidates(Path::new("d"), time, true).take(2).collect();
         assert_eq!(names[0], Path::new("d/vpo-library-2026-02-05T143022Z-replaced.tar.gz"));
-        assert_eq!(names[1], Path::new("d/vpo-library-2026-02-05T143022Z-replaced-2.tar.gz"));
+        assert_eq!(
+            names[1],
+            Path::new("d/vpo-library-2026-02-05T143022Z-replaced-2.tar.gz")
+        );
     }
 }

@@ -59,13 +59,16 @@ pub fn pack<W: Write>(
         if fingerprint(input)? != before {
             return Err(Kind::Failed
                 .because(format!("'{}' was changed while it was read", path.display()))
-                .hint(format!("use vpo-snapshot: vpo-snapshot '{}' | vpo-pack", path.display()))
+                .hint(format!(
+                    "use vpo-snapshot: vpo-snapshot '{}' | vpo-pack",
+                    path.display()
+                ))
                 .into());
         }
         return Ok(metadata);
     }
-    let spool = Temporary::create(scratch)
-        .with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
+    let spool =
+        Temporary::create(scratch).with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
     if header.database_size().is_some() {
         return stream(&head, input, Source::Spool(spool), header, out, options);
     }
@@ -73,7 +76,8 @@ pub fn pack<W: Write>(
     let mut file = spool.file();
     file.write_all(&head).context("cannot spool the input")?;
     std::io::copy(&mut &*input, &mut file).context("cannot spool the input")?;
-    file.seek(SeekFrom::Start(HEADER_LEN as u64)).context("cannot read the spool")?;
+    file.seek(SeekFrom::Start(HEADER_LEN as u64))
+        .context("cannot read the spool")?;
     let facts = read_facts(spool.path())?;
     stream(&head, file, Source::Known(facts), header, out, options)
 }
@@ -89,7 +93,9 @@ fn stream<W: Write>(
 ) -> anyhow::Result<Metadata> {
     let size = match &source {
         Source::Known(facts) => facts.database_size_bytes,
-        Source::Spool(_) => header.database_size().context("the length of the database is not known")?,
+        Source::Spool(_) => header
+            .database_size()
+            .context("the length of the database is not known")?,
     };
     header.check_size(size).map_err(no_database)?;
     let mut spool = match &source {
@@ -109,7 +115,10 @@ fn stream<W: Write>(
         let n = read_full(input, spare)?;
         if n == 0 {
             return Err(Kind::Database
-                .because(format!("the input ends after {} of {size} bytes", size - writer.missing()))
+                .because(format!(
+                    "the input ends after {} of {size} bytes",
+                    size - writer.missing()
+                ))
                 .hint("in a pipeline, the program before this one may have failed")
                 .into());
         }
@@ -135,8 +144,11 @@ fn read_stats(stats: &Path, header: Header) -> anyhow::Result<Facts> {
     let shown = stats.display();
     let file = File::open(stats).with_context(|| format!("cannot open '{shown}'"))?;
     let mut reader = serde_json::Deserializer::from_reader(file.take(MAX_STATS));
-    let facts = Facts::deserialize(&mut reader)
-        .map_err(|error| Kind::Database.because(format!("'{shown}' does not hold the facts of a snapshot")).source(error))?;
+    let facts = Facts::deserialize(&mut reader).map_err(|error| {
+        Kind::Database
+            .because(format!("'{shown}' does not hold the facts of a snapshot"))
+            .source(error)
+    })?;
     let size = header.database_size().unwrap_or(facts.database_size_bytes);
     if facts.page_size != header.page_size || facts.database_size_bytes != size {
         return Err(Kind::Database.error(format!(
@@ -172,8 +184,14 @@ fn path_of(input: &File) -> anyhow::Result<Option<PathBuf>> {
     }
     if let Some(side) = pending_side_file(&path).context("cannot look beside the input")? {
         return Err(Kind::Database
-            .because(format!("the input has changes in '{}' that would be lost", side.display()))
-            .hint(format!("use vpo-snapshot: vpo-snapshot '{}' | vpo-pack", path.display()))
+            .because(format!(
+                "the input has changes in '{}' that would be lost",
+                side.display()
+            ))
+            .hint(format!(
+                "use vpo-snapshot: vpo-snapshot '{}' | vpo-pack",
+                path.display()
+            ))
             .into());
     }
     Ok(Some(path))

@@ -31,7 +31,9 @@ impl Destination {
         }
         let shown = path.display();
         if !path.as_os_str().to_string_lossy().ends_with(".tar.gz") {
-            return Err(Kind::Usage.error(format!("'{shown}' is no directory, and its name does not end in .tar.gz")));
+            return Err(Kind::Usage.error(format!(
+                "'{shown}' is no directory, and its name does not end in .tar.gz"
+            )));
         }
         let above = parent(path);
         if !above.is_dir() {
@@ -66,7 +68,11 @@ pub fn save(
     sweep(directory);
     let file = NewFile::create(directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
     let copy = file.file().try_clone().context("cannot write the archive")?;
-    let contents = check(Box::new(Tee { input, copy, place: shown }))?;
+    let contents = check(Box::new(Tee {
+        input,
+        copy,
+        place: shown,
+    }))?;
     let published = match destination {
         Destination::File(path) => file.publish([path.clone()]),
         Destination::Directory(directory) => {
@@ -92,7 +98,11 @@ impl<R: Read, W: Write> Read for Tee<R, W> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buffer)?;
         self.copy.write_all(&buffer[..n]).map_err(|error| {
-            let kind = if crate::failure::is_full(&error) { Kind::NoSpace } else { Kind::Failed };
+            let kind = if crate::failure::is_full(&error) {
+                Kind::NoSpace
+            } else {
+                Kind::Failed
+            };
             let message = format!("cannot keep a copy in '{}'", self.place);
             io::Error::other(kind.because(message).source(error))
         })?;

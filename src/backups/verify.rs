@@ -53,16 +53,11 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
-pub fn stage(
-    input: Box<dyn Read>,
-    directory: &Path,
-    copies: u64,
-    threads: NonZero<usize>,
-) -> anyhow::Result<Staged> {
+pub fn stage(input: Box<dyn Read>, directory: &Path, copies: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
     let reader = Reader::open(input, threads)?;
     require_space(directory, reader.database_size().saturating_mul(copies + 1))?;
-    let file = Temporary::create(directory)
-        .with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
+    let file =
+        Temporary::create(directory).with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
     let contents = reader.unpack(&mut file.file())?;
     // Only now that its last byte is there: quick_check of an empty stage says ok.
     let facts = check_database(file.path(), &contents).map_err(|error| match kind(&error) {
@@ -72,11 +67,7 @@ pub fn stage(
             .into(),
         _ => error,
     })?;
-    Ok(Staged {
-        file,
-        contents,
-        facts,
-    })
+    Ok(Staged { file, contents, facts })
 }
 
 fn check_database(path: &Path, contents: &Contents) -> anyhow::Result<Facts> {

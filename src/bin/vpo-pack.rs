@@ -72,7 +72,7 @@ impl Config {
         let mut threads = None;
         let mut stats = None;
         let mut created_at = None;
-        let mut vpo_version = concat!("vpo-library/", env!("CARGO_PKG_VERSION")).to_owned();
+        let mut vpo_version = cli::VPO_VERSION.to_owned();
         let (mut verbose, mut quiet) = (false, false);
         while let Some(arg) = parser.next()? {
             match arg {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lexopt::Arg;
 
 use super::exit::Done;
+use super::places::variable;
 use super::report::print;
 use crate::archive::Level;
 use crate::failure::Kind;
@@ -71,4 +72,16 @@ pub fn timeout(value: &OsStr) -> anyhow::Result<Duration> {
             value.display()
         ))),
     }
+}
+
+/// Reads the schema of the installed VPO.
+pub fn schema(value: &OsStr) -> anyhow::Result<u64> {
+    number("--current-schema", value, 1..=i64::MAX as u64)
+}
+
+/// The schema of the installed VPO, where `VPO_SCHEMA_VERSION` gives it.
+pub fn schema_variable() -> anyhow::Result<Option<u64>> {
+    variable("VPO_SCHEMA_VERSION")
+        .map(|value| number("VPO_SCHEMA_VERSION", &value, 1..=i64::MAX as u64))
+        .transpose()
 }

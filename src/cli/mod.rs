@@ -3,18 +3,25 @@
 
 mod args;
 mod exit;
+mod listing;
 mod places;
 mod progress;
 mod report;
+mod restore;
 mod streams;
 mod text;
 mod verify;
 
-pub use args::{DEFAULT_TIMEOUT, cores, help, level, number, timeout, unexpected, version};
+pub use args::{DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, timeout, unexpected, version};
 pub use exit::main;
+pub use listing::{age, print_listing_json, print_names, print_table, require_recent};
 pub use places::{backup_directory, library, scratch_directory, variable};
 pub use progress::Progress;
 pub use report::{note, print, print_json};
+pub use restore::{confirm, quoted, restored, seconds, warn, would_restore};
 pub use streams::{ask, binary_input, binary_output, is_terminal, standard_input};
 pub use text::{escape, escape_path};
 pub use verify::VerifyReport;
+
+/// What `vpo_version` in the metadata says unless told otherwise.
+pub const VPO_VERSION: &str = concat!("vpo-library/", env!("CARGO_PKG_VERSION"));

@@ -64,7 +64,9 @@ fn configured_library() -> anyhow::Result<Option<PathBuf>> {
         Err(error) => return Err(error).with_context(|| format!("cannot read '{shown}'")),
     };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        let line = error
+            .span()
+            .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
         Kind::Usage.error(format!("cannot parse '{shown}': line {line}: {}", error.message()))
     })?;
     match table.get("database_path") {

@@ -12,7 +12,11 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// Bytes out of `total`; how far it is without a percentage where that is not known.
     pub fn new(wanted: bool, total: Option<u64>) -> Self {
-        let target = if wanted { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if wanted {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
             Some(_) => "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
@@ -39,7 +43,10 @@ impl Progress {
 
     /// Counts what is read from `input`.
     pub fn reading<R: Read>(&self, input: R) -> impl Read + use<R> {
-        Counted { input, progress: self.clone() }
+        Counted {
+            input,
+            progress: self.clone(),
+        }
     }
 }
 

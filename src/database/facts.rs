@@ -50,11 +50,10 @@ impl Facts {
             .filter(|version| *version > 0)
             .ok_or_else(|| Kind::Database.error("no VPO library: its table '_meta' has no schema version"))?;
         let page_size = number("PRAGMA page_size")?;
-        let (file_count, total_size): (i64, i64) = connection.query_row(
-            "SELECT count(*), coalesce(sum(size_bytes), 0) FROM files",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?;
+        let (file_count, total_size): (i64, i64) =
+            connection.query_row("SELECT count(*), coalesce(sum(size_bytes), 0) FROM files", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
         Ok(Facts {
             schema_version,
             file_count: file_count.unsigned_abs(),

@@ -27,17 +27,12 @@ impl Header {
     /// A phrase that says why this can't be a database.
     pub fn parse(bytes: &[u8]) -> Result<Self, String> {
         let Some(header) = bytes.first_chunk::<HEADER_LEN>() else {
-            return Err(format!(
-                "{} bytes are too short for a SQLite database",
-                bytes.len()
-            ));
+            return Err(format!("{} bytes are too short for a SQLite database", bytes.len()));
         };
         if !header.starts_with(MAGIC) {
             return Err("it does not begin as a SQLite database does".into());
         }
-        let field = |at: usize| {
-            u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let field = |at: usize| u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         let page_size = match u16::from_be_bytes([header[16], header[17]]) {
             1 => 65536,
             size if size.is_power_of_two() && size >= 512 => u32::from(size),
@@ -64,9 +59,7 @@ impl Header {
     /// A phrase that gives both figures.
     pub fn check_size(&self, size: u64) -> Result<(), String> {
         match self.database_size() {
-            Some(expected) if size != expected => Err(format!(
-                "it has {size} bytes where its header says {expected}"
-            )),
+            Some(expected) if size != expected => Err(format!("it has {size} bytes where its header says {expected}")),
             None if size == 0 || !size.is_multiple_of(u64::from(self.page_size)) => Err(format!(
                 "its {size} bytes are no whole number of pages of {} bytes",
                 self.page_size

@@ -9,5 +9,5 @@ mod staged;
 pub use facts::Facts;
 pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
 pub use side::{JOURNAL, SHM, SIDE_FILES, WAL, pending_side_file, side_file, side_file_size};
-pub use staged::{immutable, quick_check};
 pub(crate) use staged::harden;
+pub use staged::{immutable, quick_check};

@@ -18,9 +18,7 @@ use crate::signals;
 /// `immutable=1` drops what a log or a journal beside the file holds: never use it on a live library that has one.
 pub fn immutable(path: &Path) -> anyhow::Result<Connection> {
     let path = std::path::absolute(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
-        | OpenFlags::SQLITE_OPEN_URI
-        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(immutable_uri(&path), flags)
         .with_context(|| format!("cannot open '{}'", path.display()))?;
     harden(&mut connection)?;

@@ -114,10 +114,7 @@ pub fn sweep(directory: &Path) {
 fn sweep_one(path: &Path) {
     // O_NOFOLLOW and O_NONBLOCK: someone else may have planted a link or a FIFO by such a name.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-    let file = File::options()
-        .read(true)
-        .custom_flags(flags.bits() as i32)
-        .open(path);
+    let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
     let Ok(file) = file else { return };
     let is_file = file.metadata().is_ok_and(|m| m.is_file());
     if is_file && file.try_lock().is_ok() {

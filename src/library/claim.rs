@@ -82,7 +82,9 @@ impl Claim {
     fn keep_log(&self) {
         let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
         // A flag of the connection: it can't fail.
-        let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
+        let _ = self
+            .connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
     }
 
     /// The connection, inside its exclusive transaction.
@@ -92,7 +94,9 @@ impl Claim {
 
     /// Ends the transaction, which has changed nothing, and gives the connection: it keeps the exclusive lock.
     pub fn into_connection(self) -> anyhow::Result<Connection> {
-        self.connection.execute_batch("COMMIT").context("cannot end the transaction")?;
+        self.connection
+            .execute_batch("COMMIT")
+            .context("cannot end the transaction")?;
         Ok(self.connection)
     }
 }

@@ -26,7 +26,11 @@ impl Holder {
     /// Opening and closing the file drops the locks that this process itself has on it: its own connections must be
     /// closed before.
     pub fn find(path: &Path) -> std::io::Result<Option<Self>> {
-        let file = File::options().read(true).write(true).open(path).or_else(|_| File::open(path))?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(path)
+            .or_else(|_| File::open(path))?;
         let (start, length) = LOCK_BYTES;
         let lock = Flock {
             start,

@@ -23,15 +23,20 @@ const MAX_SAME_SECOND: u32 = 1000;
 pub fn install(stage: Temporary, path: &Path, time: Time) -> anyhow::Result<Option<PathBuf>> {
     let directory = parent(path);
     dress(stage.file(), path).context("cannot set the owner of the new library")?;
-    stage.file().sync_all().context("cannot flush the new library to disk")?;
+    stage
+        .file()
+        .sync_all()
+        .context("cannot flush the new library to disk")?;
     let aside = move_aside(path, time)?;
     stage.rename_to(path).map_err(|(error, _stage)| {
         let message = format!("cannot put the new library in place at '{}'", path.display());
         match &aside {
-            Some(aside) => anyhow::Error::new(error).context(format!("{message}; the old one is at '{}'", aside.display())),
-            None if error.kind() == io::ErrorKind::AlreadyExists => {
-                Kind::Locked.because(format!("{message}: somebody just made one")).into()
+            Some(aside) => {
+                anyhow::Error::new(error).context(format!("{message}; the old one is at '{}'", aside.display()))
             }
+            None if error.kind() == io::ErrorKind::AlreadyExists => Kind::Locked
+                .because(format!("{message}: somebody just made one"))
+                .into(),
             None => anyhow::Error::new(error).context(message),
         }
     })?;

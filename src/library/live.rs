@@ -107,9 +107,11 @@ impl Live {
             if looks(&path)? != before {
                 return Err(changed(&path));
             }
-            let mut connection =
-                Connection::open_with_flags(copy.path(), OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-                    .context("cannot open a copy of the library")?;
+            let mut connection = Connection::open_with_flags(
+                copy.path(),
+                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+            )
+            .context("cannot open a copy of the library")?;
             harden(&mut connection)?;
             (connection, How::Copy(copy))
         };
@@ -187,7 +189,9 @@ impl Drop for Live {
             // to checkpoint, and a plain close takes away the side files that opening made. The setting itself can't
             // fail: it is a flag of the connection.
             let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
-            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
+            let _ = self
+                .connection
+                .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
         }
     }
 }
@@ -202,7 +206,9 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
             .into(),
         _ => anyhow::Error::new(error).context(format!("cannot find the library '{shown}'")),
     })?;
-    let meta = resolved.metadata().with_context(|| format!("cannot look at '{shown}'"))?;
+    let meta = resolved
+        .metadata()
+        .with_context(|| format!("cannot look at '{shown}'"))?;
     if !meta.is_file() {
         return Err(Kind::Database.error(format!("'{shown}' is no file, so it can't be a library")));
     }
@@ -257,12 +263,19 @@ fn looks(path: &Path) -> anyhow::Result<Looks> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     };
-    Ok([look(path)?, look(&side_file(path, WAL))?, look(&side_file(path, JOURNAL))?])
+    Ok([
+        look(path)?,
+        look(&side_file(path, WAL))?,
+        look(&side_file(path, JOURNAL))?,
+    ])
 }
 
 fn changed(path: &Path) -> anyhow::Error {
     Kind::Failed
-        .because(format!("the library '{}' was changed while it was read", path.display()))
+        .because(format!(
+            "the library '{}' was changed while it was read",
+            path.display()
+        ))
         .hint("it can't be locked by this user; try again, or run as the user that writes it")
         .into()
 }

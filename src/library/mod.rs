@@ -11,5 +11,5 @@ mod state;
 
 pub use live::Live;
 pub use restore::{Current, Outcome, Plan, Request, restore};
-pub use state::State;
 pub use snapshot::{SnapshotOptions, snapshot};
+pub use state::State;

@@ -101,7 +101,8 @@ pub fn restore(
     let place = if request.dry_run && !directory.is_dir() {
         request.scratch
     } else {
-        create_directory(directory).with_context(|| format!("cannot create the directory '{}'", directory.display()))?;
+        create_directory(directory)
+            .with_context(|| format!("cannot create the directory '{}'", directory.display()))?;
         directory
     };
     sweep(place);
@@ -144,7 +145,10 @@ pub fn restore(
             };
             signals::check()?;
             replace(claim, &old, staged.file.path(), plan.contents.header)?;
-            Outcome { safety_backup, moved_aside: None }
+            Outcome {
+                safety_backup,
+                moved_aside: None,
+            }
         }
         Attempt::Useless(state) => {
             signals::check()?;
@@ -152,7 +156,10 @@ pub fn restore(
                 plan.current = Current::File(state, modified(&plan.library));
             }
             let moved_aside = install(staged.file, &plan.library, time)?;
-            Outcome { safety_backup: None, moved_aside }
+            Outcome {
+                safety_backup: None,
+                moved_aside,
+            }
         }
     };
     Ok((plan, outcome))
@@ -186,7 +193,9 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
             Err(_) => {
                 let name = path.file_name().context("the library's path has no file name")?;
                 // Where the directory does not exist yet, there are no links in it.
-                let directory = parent(&path).canonicalize().unwrap_or_else(|_| parent(&path).to_owned());
+                let directory = parent(&path)
+                    .canonicalize()
+                    .unwrap_or_else(|_| parent(&path).to_owned());
                 return Ok(directory.join(name));
             }
         }

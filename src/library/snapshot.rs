@@ -111,7 +111,8 @@ fn private_copy(live: &Live, scratch: &Path, facts: &Facts) -> anyhow::Result<Te
 }
 
 fn send_file(mut file: &File, mut send: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    file.seek(SeekFrom::Start(0)).context("cannot read the copy of the library")?;
+    file.seek(SeekFrom::Start(0))
+        .context("cannot read the copy of the library")?;
     let mut piece = vec![0; PIECE / 4];
     loop {
         match file.read(&mut piece).context("cannot read the copy of the library")? {

@@ -36,13 +36,11 @@ impl State {
         match Facts::read(connection) {
             Ok(facts) => Ok(State::Library(facts)),
             Err(error) => match quick_check(connection) {
-                Ok(()) if !error.chain().any(|cause| cause.is::<rusqlite::Error>()) => {
-                    Err(Kind::Database
-                        .because("it will not be replaced")
-                        .hint("is --db right? a sound database that is no VPO library is never touched")
-                        .source(error)
-                        .into())
-                }
+                Ok(()) if !error.chain().any(|cause| cause.is::<rusqlite::Error>()) => Err(Kind::Database
+                    .because("it will not be replaced")
+                    .hint("is --db right? a sound database that is no VPO library is never touched")
+                    .source(error)
+                    .into()),
                 _ => damaged(error),
             },
         }
