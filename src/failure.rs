@@ -100,6 +100,22 @@ pub fn kind(error: &anyhow::Error) -> Kind {
     Kind::Declined
 }
 
+/// An error and its causes on one line.
+pub fn describe(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        // SQLite's message says all; its cause is the same again as a number.
+        if cause.is::<rusqlite::Error>() {
+            break;
+        }
+    }
+    text
+}
+
 /// The hint of an error, if one of its causes has one.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error

@@ -15,6 +15,7 @@ use signal_hook::iterator::Signals;
 static STATE: Mutex<State> = Mutex::new(State {
     deferrals: 0,
     litter: Vec::new(),
+    children: Vec::new(),
 });
 static CHANGED: Condvar = Condvar::new();
 /// The signal that waits to be obeyed, or 0.
@@ -23,6 +24,7 @@ static PENDING: AtomicI32 = AtomicI32::new(0);
 struct State {
     deferrals: usize,
     litter: Vec<(PathBuf, Remove)>,
+    children: Vec<u32>,
 }
 
 /// Removes a file by its name. It may be gone already, and nobody is left to be told.
@@ -116,4 +118,27 @@ pub fn register_litter<T>(remove: Remove, create: impl FnOnce() -> io::Result<(P
 /// Forgets a file that was removed or is to stay.
 pub fn forget_litter(path: &Path) {
     state().litter.retain(|(name, _)| name != path);
+}
+
+/// Names a child process that signals are to be passed on to.
+pub fn register_child(id: u32) {
+    let mut state = state();
+    state.children.push(id);
+    // A signal that came while it was being started has passed it by.
+    if let Some(signal) = pending() {
+        pass_on(signal, id);
+    }
+}
+
+/// Forgets a child process that has ended.
+pub fn forget_child(id: u32) {
+    state().children.retain(|child| *child != id);
+}
+
+fn pass_on(signal: i32, child: u32) {
+    let pid = i32::try_from(child).ok().and_then(rustix::process::Pid::from_raw);
+    if let (Some(pid), Some(signal)) = (pid, rustix::process::Signal::from_named_raw(signal)) {
+        // It may have ended already.
+        let _ = rustix::process::kill_process(pid, signal);
+    }
 }

@@ -128,6 +128,11 @@ impl Deflater {
     }
 }
 
+/// Bytes of the member that `data`, at most [`BLOCK_SIZE`], would become.
+pub fn compressed_size(level: Level, data: &[u8]) -> usize {
+    Deflater::new(level).compress(0, data, &mut Vec::new())
+}
+
 /// Checks and decompresses one member, header included, into `data`.
 ///
 /// # Errors

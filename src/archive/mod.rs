@@ -19,7 +19,7 @@ mod tail;
 mod tar;
 mod writer;
 
-pub use block::{BLOCK_SIZE, Level};
+pub use block::{BLOCK_SIZE, Level, compressed_size};
 pub use gzip::Layout;
 pub use metadata::Metadata;
 pub use reader::{Contents, Reader};

@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use super::name::BackupName;
 use crate::archive::{Glimpse, Reader, glimpse};
-use crate::failure::Kind;
+use crate::failure::{Kind, describe};
 use crate::time::Time;
 
 /// A row of the listing.
@@ -77,10 +77,10 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         .ok()
         .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
         .and_then(|d| Time::from_second(i64::try_from(d.as_secs()).ok()?));
-    let read = open(&path).and_then(|(file, size)| read_summary(file, size));
+    let read = open_regular(&path).and_then(|file| read_summary(file, meta.len()));
     let (time, summary) = match read {
         Ok((time, summary)) => (time, Ok(summary)),
-        Err(error) => (None, Err(format!("{error:#}"))),
+        Err(error) => (None, Err(describe(&error))),
     };
     let epoch = Time::from_second(0)?;
     Some(Backup {
@@ -93,7 +93,8 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
     })
 }
 
-fn open(path: &Path) -> anyhow::Result<(File, u64)> {
+/// Opens an archive that must be a regular file; a FIFO in its place does not block.
+pub fn open_regular(path: &Path) -> anyhow::Result<File> {
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
@@ -101,10 +102,9 @@ fn open(path: &Path) -> anyhow::Result<(File, u64)> {
         .context("cannot open it")?;
     let meta = file.metadata().context("cannot look at it")?;
     if !meta.is_file() {
-        return Err(Kind::Failed.error("it is no regular file any more"));
+        return Err(Kind::Failed.error("it is no regular file"));
     }
-    let size = meta.len();
-    Ok((file, size))
+    Ok(file)
 }
 
 fn read_summary(file: File, size: u64) -> anyhow::Result<(Option<Time>, Summary)> {

@@ -1,12 +1,14 @@
 //! Backups as a person has them: made, proven, named and listed.
 
+mod estimate;
 mod listing;
 mod name;
 mod pack;
 mod save;
 mod verify;
 
-pub use listing::{Backup, Summary, list};
+pub use estimate::estimate;
+pub use listing::{Backup, Summary, list, open_regular};
 pub use name::{BackupName, candidates};
 pub use pack::pack;
 pub use save::{Destination, save};

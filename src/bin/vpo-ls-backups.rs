@@ -78,7 +78,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
     {
         if config.format == Format::Json {
             // The listing was the one document.
-            cli::note(&format!("vpo-ls-backups: {error:#}"));
+            cli::note(&format!("vpo-ls-backups: {error}"));
             return Ok(kind(&error).code());
         }
         return Err(error);

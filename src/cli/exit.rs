@@ -9,7 +9,7 @@ use signal_hook::consts::SIGPIPE;
 
 use super::report::print_json;
 use super::text::escape;
-use crate::failure::{Kind, hint, kind};
+use crate::failure::{Kind, describe, hint, kind};
 use crate::signals;
 
 /// Help or version was printed: there is nothing more to do.
@@ -41,10 +41,35 @@ pub fn main(program: &str, run: impl FnOnce(lexopt::Parser) -> anyhow::Result<u8
     }
 }
 
+/// A failure whose line somebody else has printed.
+#[derive(Debug)]
+pub struct Reported {
+    /// The exit status.
+    pub status: u8,
+    /// The message, for the JSON document.
+    pub message: String,
+    /// The JSON document, if it was asked for, has been printed too.
+    pub documented: bool,
+}
+
+impl fmt::Display for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Reported {}
+
 fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
+    if let Some(reported) = error.downcast_ref::<Reported>() {
+        if !reported.documented {
+            document(&reported.message, reported.status);
+        }
+        return ExitCode::from(reported.status);
+    }
     let usage = error.is::<lexopt::Error>();
     let kind = if usage { Kind::Usage } else { kind(error) };
-    let message = format!("{error:#}");
+    let message = describe(error);
     let mut line = format!("{program}: {}\n", escape(&message));
     match hint(error) {
         Some(hint) => line.push_str(&format!("hint: {}\n", escape(hint))),
@@ -53,13 +78,18 @@ fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
     }
     // Nobody is left to be told when stderr is gone too.
     let _ = io::stderr().write_all(line.as_bytes());
+    document(&message, kind.code());
+    ExitCode::from(kind.code())
+}
+
+/// Prints the JSON document of a failure, if one was asked for.
+fn document(message: &str, status: u8) {
     if wants_json() {
-        let report = json!({"success": false, "error": message, "exit_code": kind.code()});
+        let report = json!({"success": false, "error": message, "exit_code": status});
         if print_json(&report).is_err_and(|error| is_closed_pipe(&error)) {
             signals::end_by(SIGPIPE);
         }
     }
-    ExitCode::from(kind.code())
 }
 
 /// True if the reader of the program's output went away.

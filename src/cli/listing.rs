@@ -20,30 +20,9 @@ pub fn print_table(directory: &Path, backups: &[Backup]) -> anyhow::Result<()> {
     if backups.is_empty() {
         return print(&format!("No backups found in {shown}\n"));
     }
-    let names: Vec<_> = backups
-        .iter()
-        .map(|b| escape(&b.file_name.to_string_lossy()).into_owned())
-        .collect();
-    let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(8);
-    let mut text = format!(
-        "Backups in {shown}:\n\n{:width$}  {:19}  {:>8}  {:>9}  {:>6}  {:>6}\n",
-        "Filename", "Created (UTC)", "Archive", "Database", "Files", "Schema"
-    );
-    for (backup, name) in backups.iter().zip(&names) {
-        let archive = human(backup.archive_size);
-        text.push_str(&format!(
-            "{name:width$}  {}  {archive:>8}  ",
-            backup.created_at.readable()
-        ));
-        match &backup.summary {
-            Ok(summary) => text.push_str(&format!(
-                "{:>9}  {:>6}  {:>6}\n",
-                human(summary.database_size),
-                grouped(summary.file_count),
-                summary.schema_version
-            )),
-            Err(error) => text.push_str(&format!("damaged: {}\n", escape(error))),
-        }
+    let mut text = format!("Backups in {shown}:\n\n");
+    for line in rows(backups) {
+        text.push_str(&format!("{line}\n"));
     }
     let plural = if backups.len() == 1 { "backup" } else { "backups" };
     text.push_str(&format!(
@@ -52,6 +31,36 @@ pub fn print_table(directory: &Path, backups: &[Backup]) -> anyhow::Result<()> {
         human(total_size(backups))
     ));
     print(&text)
+}
+
+/// The lines of the table: the heading, then one for each backup.
+pub fn rows(backups: &[Backup]) -> Vec<String> {
+    let names: Vec<_> = (backups
+        .iter()
+        .map(|b| escape(&b.file_name.to_string_lossy()).into_owned()))
+    .collect();
+    let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(8);
+    let mut lines = vec![format!(
+        "{:width$}  {:19}  {:>8}  {:>9}  {:>6}  {:>6}",
+        "Filename", "Created (UTC)", "Archive", "Database", "Files", "Schema"
+    )];
+    for (backup, name) in backups.iter().zip(&names) {
+        let rest = match &backup.summary {
+            Ok(summary) => format!(
+                "{:>9}  {:>6}  {:>6}",
+                human(summary.database_size),
+                grouped(summary.file_count),
+                summary.schema_version
+            ),
+            Err(error) => format!("damaged: {}", escape(error)),
+        };
+        let archive = human(backup.archive_size);
+        lines.push(format!(
+            "{name:width$}  {}  {archive:>8}  {rest}",
+            backup.created_at.readable()
+        ));
+    }
+    lines
 }
 
 /// Prints the paths, each followed by a newline or with `null` by a NUL. Raw, unless a person would see them.

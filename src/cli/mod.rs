@@ -13,9 +13,9 @@ mod text;
 mod verify;
 
 pub use args::{DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, timeout, unexpected, version};
-pub use exit::main;
-pub use listing::{age, print_listing_json, print_names, print_table, require_recent};
-pub use places::{backup_directory, library, scratch_directory, variable};
+pub use exit::{Reported, main};
+pub use listing::{age, print_listing_json, print_names, print_table, require_recent, rows};
+pub use places::{backup_directory, library, path_variable, scratch_directory};
 pub use progress::Progress;
 pub use report::{note, print, print_json};
 pub use restore::{confirm, quoted, restored, seconds, warn, would_restore};

@@ -44,7 +44,8 @@ pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
-fn path_variable(name: &str) -> Option<PathBuf> {
+/// An environment variable that holds a path; `~` is expanded.
+pub fn path_variable(name: &str) -> Option<PathBuf> {
     variable(name).map(|value| expand(Path::new(&value)))
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::report::{note, print, print_json};
 use super::text::{escape, escape_path};
 use crate::archive::{Contents, Metadata};
-use crate::failure::{Kind, hint, kind};
+use crate::failure::{Kind, describe, hint, kind};
 use crate::size::{grouped, human};
 
 /// What is known of the archives so far.
@@ -79,7 +79,7 @@ impl VerifyReport {
                 self.failed.get_or_insert(kind);
             }
         }
-        let line = format!("bad {}: {}", escape_path(path), escape(&format!("{error:#}")));
+        let line = format!("bad {}: {}", escape_path(path), escape(&describe(error)));
         if self.quiet {
             note(&line);
         } else if !self.json {
@@ -91,7 +91,7 @@ impl VerifyReport {
         self.rows.push(Row {
             path: path.to_string_lossy().into_owned(),
             valid: false,
-            error: Some(format!("{error:#}")),
+            error: Some(describe(error)),
             saved: None,
             metadata: None,
         });

@@ -5,7 +5,7 @@ mod space;
 mod temporary;
 
 pub use publish::{NewFile, create_directory, sync_directory};
-pub use space::require_space;
+pub use space::{free_space, require_space};
 pub use temporary::{Temporary, rename_new, sweep};
 
 use std::path::Path;

@@ -18,7 +18,7 @@ use super::state::State;
 use crate::archive::{Contents, Options, Writer};
 use crate::backups::{candidates, stage};
 use crate::database::Facts;
-use crate::failure::{Failure, Kind, kind};
+use crate::failure::{Failure, Kind, describe, kind};
 use crate::files::{NewFile, create_directory, parent, sweep};
 use crate::signals::{self, Deferral};
 
@@ -234,7 +234,7 @@ fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Curren
         }
         Err(error) if kind(&error) == Kind::Locked => return Err(error),
         // Whether it is of use is decided when it is claimed.
-        Err(error) => State::Damaged(format!("{error:#}")),
+        Err(error) => State::Damaged(describe(&error)),
     };
     Ok(Current::File(state, modified(path)))
 }
@@ -249,7 +249,7 @@ fn look_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Current> {
             state.with_context(|| format!("'{}'", path.display()))?
         }
         Err(error) if kind(&error) == Kind::NoSpace => return Err(error),
-        Err(error) => State::Damaged(format!("{error:#}")),
+        Err(error) => State::Damaged(describe(&error)),
     };
     Ok(Current::File(state, modified(path)))
 }

@@ -3,7 +3,7 @@
 use rusqlite::Connection;
 
 use crate::database::{Facts, quick_check};
-use crate::failure::Kind;
+use crate::failure::{Kind, describe};
 
 /// What a database file turns out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl State {
     /// # Errors
     /// [`Kind::Database`] for a sound database with tables that is no VPO library: somebody else's.
     pub fn of(connection: &Connection, check: bool) -> anyhow::Result<Self> {
-        let damaged = |error: anyhow::Error| Ok(State::Damaged(format!("{error:#}")));
+        let damaged = |error: anyhow::Error| Ok(State::Damaged(describe(&error)));
         if check && let Err(error) = quick_check(connection) {
             return damaged(error);
         }

@@ -1,0 +1,52 @@
+//! How large an archive is going to be, from a sample.
+
+use rusqlite::Connection;
+
+use crate::archive::{BLOCK_SIZE, Level, compressed_size};
+use crate::database::Facts;
+use crate::signals;
+
+/// So much is compressed: the whole of a smaller database.
+const SAMPLE: u64 = 16 * 1024 * 1024;
+/// A larger database is looked at in runs of pages, evenly spaced. Short runs meet more of its tables; long ones
+/// compress more like the whole.
+const RUN: u64 = 128 * 1024;
+
+/// Estimates the size of the archive of the database that `connection` has a transaction on, in bytes.
+pub fn estimate(connection: &Connection, facts: &Facts, level: Level) -> anyhow::Result<u64> {
+    let page_size = u64::from(facts.page_size);
+    let pages = facts.database_size_bytes / page_size;
+    let run = (RUN / page_size).max(1);
+    let runs = pages.div_ceil(run);
+    let wanted = (SAMPLE / page_size).div_ceil(run);
+    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+    let (mut sampled, mut compressed) = (0, 0);
+    let mut block = Vec::with_capacity(BLOCK_SIZE + RUN as usize);
+    let chosen = runs.min(wanted);
+    for i in 0..chosen {
+        signals::check()?;
+        // All runs, or as many evenly spaced ones as make a sample.
+        let first = (i * runs / chosen) * run;
+        for page in first..(first + run).min(pages) {
+            // A page count has 32 bits.
+            statement.query_row([(page + 1) as i64], |row| {
+                block.extend_from_slice(row.get_ref(0)?.as_blob()?);
+                Ok(())
+            })?;
+        }
+        while block.len() >= BLOCK_SIZE {
+            compressed += compressed_size(level, &block[..BLOCK_SIZE]) as u64;
+            sampled += BLOCK_SIZE as u64;
+            block.drain(..BLOCK_SIZE);
+        }
+    }
+    if !block.is_empty() {
+        compressed += compressed_size(level, &block) as u64;
+        sampled += block.len() as u64;
+    }
+    // The metadata's block.
+    const REST: u64 = 500;
+    // Bounded by 2^48 × 2^24.
+    let whole = u128::from(compressed) * u128::from(facts.database_size_bytes) / u128::from(sampled.max(1));
+    Ok(u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(REST))
+}

@@ -1,0 +1,272 @@
+//! `vpo-library backup`: `vpo-snapshot | vpo-pack`, into a file that gets its name when it is complete.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use serde_json::json;
+
+use super::pipeline::{Ends, Stage, run};
+use super::{Common, Log};
+use crate::archive::{Glimpse, Level, Metadata, glimpse};
+use crate::backups::{Destination, candidates, estimate};
+use crate::cli;
+use crate::database::WAL;
+use crate::failure::Kind;
+use crate::files::{NewFile, create_directory, free_space, parent, require_space, sweep};
+use crate::library::Live;
+use crate::size::{grouped, human};
+use crate::time::Time;
+
+/// What `backup` can be told.
+#[derive(Clone, Debug, Default)]
+pub struct BackupOptions {
+    /// `-o`: a file, a directory, or `-`
+    pub output: Option<PathBuf>,
+    /// `--dry-run`
+    pub dry_run: bool,
+    /// `--verify`
+    pub verify: bool,
+    /// `--no-check`
+    pub no_check: bool,
+    /// `-l`
+    pub level: Level,
+    /// The level as it was given, to be passed on.
+    pub level_option: Option<OsString>,
+}
+
+/// Makes a backup, or in a dry run says what it would be.
+pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
+    let library = common.library()?;
+    log.library(&library);
+    let time = Time::now();
+    if options.output.as_deref() == Some(Path::new("-")) {
+        let output = cli::binary_output("an archive", "vpo-library backup -o - | ssh nas 'cat > library.tar.gz'")?;
+        run_pipeline(common, options, &library, time, Some(output))?;
+        return Ok(0);
+    }
+    let destination = destination(common, options)?;
+    if options.dry_run {
+        return dry_run(common, options, &library, &destination, time);
+    }
+    let directory = destination.directory().to_owned();
+    let shown = directory.display();
+    require_room(common, options, &library, &directory)?;
+    let file = NewFile::create(&directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
+    let output = file.file().try_clone().context("cannot write the archive")?;
+    run_pipeline(common, options, &library, time, Some(output))?;
+    if options.verify {
+        read_back(common, file.file())?;
+    }
+    let archive_size = file.file().metadata().context("cannot look at the archive")?.len();
+    let Glimpse::Blocks(metadata) = glimpse(file.file(), archive_size)? else {
+        return Err(Kind::InvalidArchive.error("the archive that was just made is not whole"));
+    };
+    let published = match &destination {
+        Destination::File(path) => file.publish([path.clone()]),
+        Destination::Directory(directory) => file.publish(candidates(directory, time, false)),
+    };
+    let path = published.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => Kind::Failed.error("the name of the backup is taken already"),
+        _ => anyhow::Error::new(error).context(format!("cannot put the backup in place in '{shown}'")),
+    })?;
+    log.backup(&path);
+    log.archive(archive_size, &metadata);
+    report(common, options, &path, archive_size, &metadata, log)?;
+    Ok(0)
+}
+
+/// Where the backup goes; its directory is created when missing.
+fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Destination> {
+    let create = |directory: &Path| {
+        let shown = directory.display().to_string();
+        create_directory(directory).with_context(|| format!("cannot create the directory '{shown}'"))
+    };
+    let Some(output) = &options.output else {
+        let directory = common.backup_directory()?;
+        if !options.dry_run {
+            create(&directory)?;
+            sweep(&directory);
+        }
+        return Ok(Destination::Directory(directory));
+    };
+    let file = output.to_string_lossy().ends_with(".tar.gz");
+    if file && !options.dry_run && !output.is_dir() {
+        create(parent(output))?;
+    }
+    if file && options.dry_run && !parent(output).is_dir() {
+        return Ok(Destination::File(output.clone()));
+    }
+    Destination::parse(output)
+}
+
+fn run_pipeline(
+    common: &Common,
+    options: &BackupOptions,
+    library: &Path,
+    time: Time,
+    output: Option<File>,
+) -> anyhow::Result<()> {
+    let (facts_out, facts_in) = {
+        let (reader, writer) = io::pipe().context("cannot make a pipe")?;
+        (writer.into(), reader.into())
+    };
+    let mut snapshot = common.timeout_option();
+    if options.no_check {
+        snapshot.push("--no-check".into());
+    }
+    if common.progress() {
+        snapshot.push("--progress".into());
+    }
+    if common.verbose {
+        snapshot.push("--verbose".into());
+    }
+    let mut pack: Vec<OsString> = vec!["--created-at".into(), time.to_string().into()];
+    if let Some(level) = &options.level_option {
+        pack.extend(["--level".into(), level.clone()]);
+    }
+    if common.verbose {
+        pack.push("--verbose".into());
+    }
+    let mut snapshot = Stage::new("vpo-snapshot", snapshot).with_descriptor("--stats", facts_out);
+    snapshot.operand(library);
+    let stages = vec![
+        snapshot,
+        Stage::new("vpo-pack", pack).with_descriptor("--stats", facts_in),
+    ];
+    let ends = Ends {
+        output,
+        capture: !common.progress(),
+        ..Ends::default()
+    };
+    run(stages, ends, common.verbose)
+}
+
+/// Runs `vpo-verify` on the archive before it gets its name.
+fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
+    file.seek(SeekFrom::Start(0)).context("cannot read the archive back")?;
+    let input = Some(file.try_clone().context("cannot read the archive back")?);
+    let stage = Stage::new("vpo-verify", ["--quiet".into()]);
+    let ends = Ends {
+        input,
+        capture: true,
+        ..Ends::default()
+    };
+    run(vec![stage], ends, common.verbose)
+}
+
+/// Twice the estimated archive has to fit. Where there is room for the whole database twice, nothing need be estimated.
+fn require_room(common: &Common, options: &BackupOptions, library: &Path, directory: &Path) -> anyhow::Result<()> {
+    let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
+    let most = size(library).saturating_add(size(&crate::database::side_file(library, WAL)));
+    if free_space(directory)? >= most.saturating_mul(2) {
+        return Ok(());
+    }
+    let (_, estimated) = look(common, options, library)?;
+    require_space(directory, estimated.saturating_mul(2))
+}
+
+/// The facts of the library, and the estimated size of its archive.
+fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(crate::database::Facts, u64)> {
+    let timeout = common.timeout.unwrap_or(cli::DEFAULT_TIMEOUT);
+    let live = Live::open(library, &cli::scratch_directory(), timeout)?;
+    let facts = live.facts()?;
+    let estimated = estimate(live.connection(), &facts, options.level)?;
+    live.close()?;
+    Ok((facts, estimated))
+}
+
+fn dry_run(
+    common: &Common,
+    options: &BackupOptions,
+    library: &Path,
+    destination: &Destination,
+    time: Time,
+) -> anyhow::Result<u8> {
+    let (facts, estimated) = look(common, options, library)?;
+    let output = match destination {
+        Destination::File(path) => path.clone(),
+        Destination::Directory(directory) => candidates(directory, time, false)
+            .find(|path| path.symlink_metadata().is_err())
+            .context("no name is free for the backup")?,
+    };
+    let directory = destination.directory();
+    if directory.is_dir() {
+        require_space(directory, estimated.saturating_mul(2))?;
+    }
+    let (min, max) = (estimated - estimated / 10, estimated + estimated / 10);
+    if common.json {
+        cli::print_json(&json!({
+            "dry_run": true,
+            "database_path": library.to_string_lossy(),
+            "database_size_bytes": facts.database_size_bytes,
+            "output_path": output.to_string_lossy(),
+            "estimated_archive_min_bytes": min,
+            "estimated_archive_max_bytes": max,
+            "file_count": facts.file_count,
+            "schema_version": facts.schema_version,
+        }))?;
+    } else if !common.quiet {
+        cli::print(&format!(
+            "Would create backup: {}\n  Database: {} ({})\n  Estimated archive size: {} to {}\n  \
+             Files in library: {}\n  Schema version: {}\n",
+            cli::escape_path(&output),
+            cli::escape_path(library),
+            human(facts.database_size_bytes),
+            human(min),
+            human(max),
+            grouped(facts.file_count),
+            facts.schema_version
+        ))?;
+    }
+    Ok(0)
+}
+
+fn report(
+    common: &Common,
+    options: &BackupOptions,
+    path: &Path,
+    archive_size: u64,
+    metadata: &Metadata,
+    log: &Log,
+) -> anyhow::Result<()> {
+    let database_size = metadata.database_size_bytes;
+    let saved = 1.0 - archive_size as f64 / database_size as f64;
+    if common.json {
+        return cli::print_json(&json!({
+            "success": true,
+            "path": path.to_string_lossy(),
+            "archive_size_bytes": archive_size,
+            "database_size_bytes": database_size,
+            "compression_ratio": (saved * 1000.0).round() / 1000.0,
+            "file_count": metadata.file_count,
+            "schema_version": metadata.schema_version,
+            "created_at": metadata.created_at,
+            "database_sha256": metadata.database_sha256,
+            "duration_seconds": cli::seconds(log.started().elapsed()),
+            "verified": options.verify,
+        }));
+    }
+    if common.quiet {
+        return Ok(());
+    }
+    let smaller = if saved >= 0.0 {
+        format!("{:.0}% smaller", saved * 100.0)
+    } else {
+        format!("{:.0}% larger", -saved * 100.0)
+    };
+    let verified = if options.verify {
+        "  Verified: every byte was read back\n"
+    } else {
+        ""
+    };
+    cli::print(&format!(
+        "Backup created: {}\n  Database size: {}\n  Archive size:  {} ({smaller})\n  Files in library: {}\n{verified}",
+        cli::escape_path(path),
+        human(database_size),
+        human(archive_size),
+        grouped(metadata.file_count)
+    ))
+}

@@ -1,0 +1,119 @@
+//! The log: one JSON line for each backup, restore and verify.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::archive::Metadata;
+use crate::cli;
+use crate::failure;
+use crate::time::Time;
+
+/// What is known of one run, and where it is to be written.
+pub struct Log {
+    file: Option<PathBuf>,
+    started: Instant,
+    line: Line,
+}
+
+#[derive(Serialize)]
+struct Line {
+    time: String,
+    command: &'static str,
+    outcome: &'static str,
+    exit_code: u8,
+    error: Option<String>,
+    database_path: Option<PathBuf>,
+    backup_path: Option<PathBuf>,
+    archive_size_bytes: Option<u64>,
+    database_size_bytes: Option<u64>,
+    database_sha256: Option<String>,
+    duration_seconds: f64,
+}
+
+impl Log {
+    /// Begins the line of a command; without `file` nothing will be written.
+    pub fn begin(file: Option<PathBuf>, command: &'static str) -> Self {
+        Log {
+            file,
+            started: Instant::now(),
+            line: Line {
+                time: Time::now().to_string(),
+                command,
+                outcome: "success",
+                exit_code: 0,
+                error: None,
+                database_path: None,
+                backup_path: None,
+                archive_size_bytes: None,
+                database_size_bytes: None,
+                database_sha256: None,
+                duration_seconds: 0.0,
+            },
+        }
+    }
+
+    /// When the command began.
+    pub fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// Notes the library.
+    pub fn library(&mut self, path: &Path) {
+        self.line.database_path = Some(path.to_owned());
+    }
+
+    /// Notes the backup.
+    pub fn backup(&mut self, path: &Path) {
+        self.line.backup_path = Some(path.to_owned());
+    }
+
+    /// Notes what is known of the archive.
+    pub fn archive(&mut self, size: u64, metadata: &Metadata) {
+        self.line.archive_size_bytes = Some(size);
+        self.line.database_size_bytes = Some(metadata.database_size_bytes);
+        self.line.database_sha256.clone_from(&metadata.database_sha256);
+    }
+
+    /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
+    pub fn end(mut self, result: &anyhow::Result<u8>) {
+        let Some(file) = &self.file else { return };
+        match result {
+            Ok(code) => self.line.exit_code = *code,
+            Err(error) => {
+                let reported = error.downcast_ref::<cli::Reported>();
+                self.line.exit_code = reported.map_or_else(|| failure::kind(error).code(), |r| r.status);
+                self.line.error = Some(failure::describe(error));
+            }
+        }
+        if self.line.exit_code != 0 {
+            self.line.outcome = "failure";
+        }
+        self.line.duration_seconds = cli::seconds(self.started.elapsed());
+        if let Err(error) = append(file, &self.line) {
+            let shown = file.display();
+            cli::note(&format!(
+                "vpo-library: warning: cannot write the log '{shown}': {}",
+                failure::describe(&error)
+            ));
+        }
+    }
+}
+
+fn append(file: &Path, line: &Line) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec(line).context("it can't be put into JSON")?;
+    text.push(b'\n');
+    // One write, so that lines of several runs never mix.
+    File::options()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(file)?
+        .write_all(&text)?;
+    Ok(())
+}

@@ -1,0 +1,73 @@
+//! `vpo-library verify` and `vpo-library backups`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::pipeline::{Ends, Stage, run};
+use super::{Common, Log, named_backup};
+use crate::cli;
+use crate::failure::Kind;
+
+/// Verifies the named backups, or every backup of the backup directory.
+pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::Result<u8> {
+    let directory = common.backup_directory()?;
+    let mut args = common.passed_on(true);
+    if common.progress() {
+        args.push("--progress".into());
+    }
+    args.push("--".into());
+    if operands.is_empty() {
+        if !directory.is_dir() {
+            let message = format!("there is no backup directory '{}'", directory.display());
+            return Err(Kind::NotFound
+                .because(message)
+                .hint("'vpo-library backup' makes the first backup")
+                .into());
+        }
+        log.backup(&directory);
+        args.push(directory.into());
+    } else {
+        if let [operand] = operands {
+            log.backup(&named_backup(operand, &directory));
+        }
+        args.extend(
+            operands
+                .iter()
+                .map(|operand| OsString::from(named_backup(operand, &directory))),
+        );
+    }
+    let capture = !cli::is_terminal(std::io::stderr());
+    run(
+        vec![Stage::new("vpo-verify", args)],
+        Ends {
+            capture,
+            documented: common.json,
+            ..Ends::default()
+        },
+        common.verbose,
+    )?;
+    Ok(0)
+}
+
+/// Lists the backups of the backup directory.
+pub fn backups(common: &Common, max_age: Option<OsString>) -> anyhow::Result<u8> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
+        if wanted {
+            args.push(option.into());
+        }
+    }
+    if let Some(age) = max_age {
+        args.extend(["--max-age".into(), age]);
+    }
+    // Where nobody named one, a missing directory is no error: the program finds the default by the same rule.
+    if let Some(directory) = &common.backup_directory {
+        args.extend(["--path".into(), directory.into()]);
+    }
+    let ends = Ends {
+        documented: common.json,
+        ..Ends::default()
+    };
+    run(vec![Stage::new("vpo-ls-backups", args)], ends, common.verbose)?;
+    Ok(0)
+}
