@@ -29,6 +29,8 @@ pub struct Backup {
     pub archive_size: u64,
     /// A safety backup, by its name.
     pub replaced: bool,
+    /// Its place among the backups of one second, by its name.
+    pub number: u32,
     /// What the archive says of itself, or why it can't.
     pub summary: Result<Summary, String>,
 }
@@ -89,6 +91,7 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         created_at: time.or(name.time).or(mtime).unwrap_or(epoch),
         archive_size: meta.len(),
         replaced: name.replaced,
+        number: name.number,
         summary,
     })
 }

@@ -17,6 +17,8 @@ pub struct BackupName {
     pub time: Option<Time>,
     /// A safety backup: the library as it was before a restore.
     pub replaced: bool,
+    /// Among the backups of one second, the larger number is the later one. The first has none, which counts as 1.
+    pub number: u32,
 }
 
 impl BackupName {
@@ -26,15 +28,22 @@ impl BackupName {
         let end = middle.find('Z').map_or(middle.len(), |z| z + 1);
         let (time, rest) = middle.split_at(end);
         let time = Time::from_name(time);
-        let marked = rest.strip_prefix(REPLACED);
-        let replaced = time.is_some()
-            && marked.is_some_and(|rest| {
-                rest.is_empty()
-                    || rest
-                        .strip_prefix('-')
-                        .is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-            });
-        Some(BackupName { time, replaced })
+        let (rest, replaced) = match rest.strip_prefix(REPLACED) {
+            Some(rest) => (rest, true),
+            None => (rest, false),
+        };
+        let number = match rest.strip_prefix('-') {
+            Some(digits) => digits
+                .parse()
+                .ok()
+                .filter(|_| digits.bytes().all(|b| b.is_ascii_digit())),
+            None => rest.is_empty().then_some(1),
+        };
+        Some(BackupName {
+            time,
+            replaced: replaced && time.is_some() && number.is_some(),
+            number: number.unwrap_or(1),
+        })
     }
 }
 
@@ -60,6 +69,7 @@ mod tests {
         let time = Time::from_name("2026-02-05T143022Z");
         let cases = [
             ("vpo-library-2026-02-05T143022Z.tar.gz", Some((time, false))),
+            ("vpo-library-2026-02-05T143022Z-replacement.tar.gz", Some((time, false))),
             ("vpo-library-2026-02-05T14-30-22Z.tar.gz", Some((time, false))),
             ("vpo-library-2026-02-05T143022Z-2.tar.gz", Some((time, false))),
             ("vpo-library-2026-02-05T143022Z-replaced.tar.gz", Some((time, true))),

@@ -15,11 +15,22 @@ use crate::files::Temporary;
 
 /// Facts are a few hundred bytes.
 const MAX_STATS: u64 = 64 * 1024;
+/// Where to look when a stream is empty or short.
+const UPSTREAM: &str = "in a pipeline, the program before this one may have failed";
+
+/// A database that is being read, of which the header has been read already.
+struct Input<'a> {
+    head: [u8; HEADER_LEN],
+    header: Header,
+    rest: &'a File,
+}
 
 /// Where the facts for the metadata come from.
 enum Source {
-    /// They are known before the database is read.
-    Known(Facts),
+    /// From whoever made the stream.
+    Told(Facts),
+    /// From the input, a regular file that must not change meanwhile.
+    InPlace(PathBuf, Facts, Fingerprint),
     /// From a copy of what went by.
     Spool(Temporary),
 }
@@ -28,6 +39,7 @@ enum Source {
 ///
 /// The facts for the metadata come from the file `stats`, which is opened after the first bytes of input are there;
 /// else from the input itself: a regular file is opened in place, a pipe is spooled to a private file in `scratch`.
+/// `watch` is told the length of the database and, with each piece, how many bytes it has.
 ///
 /// # Errors
 /// [`Kind::Database`] for input that is no whole VPO library. What was written to `out` is no whole archive then.
@@ -37,99 +49,95 @@ pub fn pack<W: Write>(
     scratch: &Path,
     out: W,
     options: Options,
+    watch: impl FnMut(u64, usize),
 ) -> anyhow::Result<Metadata> {
     let mut head = [0; HEADER_LEN];
     let length = read_full(input, &mut head)?;
     if length == 0 {
         return Err(Kind::Database
             .because("the input is empty, not a database")
-            .hint("in a pipeline, the program before this one may have failed")
+            .hint(UPSTREAM)
             .into());
     }
     let header = Header::parse(&head[..length]).map_err(no_database)?;
-
+    let mut input = Input {
+        head,
+        header,
+        rest: input,
+    };
     if let Some(stats) = stats {
         let facts = read_stats(stats, header)?;
-        return stream(&head, input, Source::Known(facts), header, out, options);
+        return stream(input, Source::Told(facts), out, options, watch);
     }
-    if let Some(path) = path_of(input)? {
-        let before = fingerprint(input)?;
+    if let Some(path) = path_of(input.rest)? {
+        let fingerprint = fingerprint(input.rest)?;
         let facts = read_facts(&path)?;
-        let metadata = stream(&head, input, Source::Known(facts), header, out, options)?;
-        if fingerprint(input)? != before {
-            return Err(Kind::Failed
-                .because(format!("'{}' was changed while it was read", path.display()))
-                .hint(format!(
-                    "use vpo-snapshot: vpo-snapshot '{}' | vpo-pack",
-                    path.display()
-                ))
-                .into());
-        }
-        return Ok(metadata);
+        return stream(input, Source::InPlace(path, facts, fingerprint), out, options, watch);
     }
-    let spool =
-        Temporary::create(scratch).with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
+    let spool = Temporary::create(scratch);
+    let spool = spool.with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
     if header.database_size().is_some() {
-        return stream(&head, input, Source::Spool(spool), header, out, options);
+        return stream(input, Source::Spool(spool), out, options, watch);
     }
     // A legacy writer left the page count out of date: only the end of the input tells how long it is.
+    let failed = "cannot spool the input";
     let mut file = spool.file();
-    file.write_all(&head).context("cannot spool the input")?;
-    std::io::copy(&mut &*input, &mut file).context("cannot spool the input")?;
-    file.seek(SeekFrom::Start(HEADER_LEN as u64))
-        .context("cannot read the spool")?;
-    let facts = read_facts(spool.path())?;
-    stream(&head, file, Source::Known(facts), header, out, options)
+    file.write_all(&head).context(failed)?;
+    std::io::copy(&mut &*input.rest, &mut file).context(failed)?;
+    file.seek(SeekFrom::Start(HEADER_LEN as u64)).context(failed)?;
+    input.rest = spool.file();
+    stream(input, Source::Told(read_facts(spool.path())?), out, options, watch)
 }
 
-/// Packs a database whose first bytes are `head` and whose others come from `input`.
+/// Packs the database that comes from `input`.
 fn stream<W: Write>(
-    head: &[u8],
-    input: &File,
+    input: Input<'_>,
     source: Source,
-    header: Header,
     out: W,
     options: Options,
+    mut watch: impl FnMut(u64, usize),
 ) -> anyhow::Result<Metadata> {
     let size = match &source {
-        Source::Known(facts) => facts.database_size_bytes,
-        Source::Spool(_) => header
-            .database_size()
-            .context("the length of the database is not known")?,
+        Source::Told(facts) | Source::InPlace(_, facts, _) => Some(facts.database_size_bytes),
+        Source::Spool(_) => input.header.database_size(),
     };
-    header.check_size(size).map_err(no_database)?;
-    let mut spool = match &source {
-        Source::Known(_) => None,
-        Source::Spool(spool) => Some(spool.file()),
-    };
-    let mut keep = |bytes: &[u8]| match &mut spool {
-        Some(file) => file.write_all(bytes).context("cannot spool the input"),
-        None => Ok(()),
+    let size = size.context("the length of the database is not known")?;
+    input.header.check_size(size).map_err(no_database)?;
+    let keep = |bytes: &[u8]| match &source {
+        Source::Spool(spool) => spool.file().write_all(bytes).context("cannot spool the input"),
+        _ => Ok(()),
     };
 
     let mut writer = Writer::new(out, size, options)?;
-    keep(head)?;
-    writer.write(head)?;
+    keep(&input.head)?;
+    writer.write(&input.head)?;
+    watch(size, HEADER_LEN);
     while writer.missing() > 0 {
         let spare = writer.spare();
-        let n = read_full(input, spare)?;
+        let n = read_full(input.rest, spare)?;
         if n == 0 {
-            return Err(Kind::Database
-                .because(format!(
-                    "the input ends after {} of {size} bytes",
-                    size - writer.missing()
-                ))
-                .hint("in a pipeline, the program before this one may have failed")
-                .into());
+            let had = size - writer.missing();
+            let message = format!("the input ends after {had} of {size} bytes");
+            return Err(Kind::Database.because(message).hint(UPSTREAM).into());
         }
         keep(&spare[..n])?;
         writer.advance(n)?;
+        watch(size, n);
     }
-    if read_full(input, &mut [0])? > 0 {
+    if read_full(input.rest, &mut [0])? > 0 {
         return Err(Kind::Database.error(format!("the input is longer than the {size} bytes it should have")));
     }
-    let facts = match source {
-        Source::Known(facts) => facts,
+    // Before the metadata, which makes the archive a whole one.
+    let facts = match &source {
+        Source::Told(facts) => facts.clone(),
+        Source::InPlace(path, _, before) if fingerprint(input.rest)? != *before => {
+            let shown = path.display();
+            return Err(Kind::Failed
+                .because(format!("'{shown}' was changed while it was read"))
+                .hint(format!("use vpo-snapshot: vpo-snapshot '{shown}' | vpo-pack"))
+                .into());
+        }
+        Source::InPlace(_, facts, _) => facts.clone(),
         Source::Spool(spool) => read_facts(spool.path())?,
     };
     Ok(writer.finish(&facts)?.1)
@@ -218,9 +226,12 @@ fn descriptor_path(_file: &File) -> Option<PathBuf> {
 }
 
 /// What changes when a file is written to: length and time of the last change.
-fn fingerprint(file: &File) -> anyhow::Result<(u64, i64, i64)> {
+#[derive(PartialEq, Eq)]
+struct Fingerprint(u64, i64, i64);
+
+fn fingerprint(file: &File) -> anyhow::Result<Fingerprint> {
     let meta = file.metadata().context("cannot look at the input")?;
-    Ok((meta.len(), meta.mtime(), meta.mtime_nsec()))
+    Ok(Fingerprint(meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
 /// Reads until `buffer` is full or the input ends, and says how much that was.

@@ -24,6 +24,7 @@ options:
       --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
       --json            report as one JSON document
   -q, --quiet           no report, only the exit status
+  -v, --verbose         say on stderr which directory is read
   -h, --help            print this help
   -V, --version         print the version
 
@@ -39,6 +40,7 @@ struct Config {
     format: Format,
     max_age: Option<Duration>,
     quiet: bool,
+    verbose: bool,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -55,7 +57,11 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
+    let now = Time::now();
     let (directory, named) = cli::backup_directory(config.directory)?;
+    if config.verbose {
+        cli::note(&format!("vpo-ls-backups: reading '{}'", directory.display()));
+    }
     let listed = backups::list(&directory);
     let backups = match listed {
         // Nobody has made a backup yet.
@@ -67,14 +73,14 @@ fn run(config: Config) -> anyhow::Result<u8> {
         Format::Json => cli::print_listing_json(&directory, &backups)?,
         Format::Table if config.quiet => {}
         Format::Table => {
-            cli::print_table(&directory, &backups)?;
+            cli::print_table(&directory, &backups, now)?;
             if backups.is_empty() {
                 cli::note("hint: 'vpo-library backup' makes one");
             }
         }
     }
     if let Some(age) = config.max_age
-        && let Err(error) = cli::require_recent(&backups, age, Time::now())
+        && let Err(error) = cli::require_recent(&backups, age, now)
     {
         if config.format == Format::Json {
             // The listing was the one document.
@@ -103,6 +109,7 @@ impl Config {
                 Long("json") => json = true,
                 Long("max-age") => config.max_age = Some(cli::age(&parser.value()?.string()?)?),
                 Short('q') | Long("quiet") => config.quiet = true,
+                Short('v') | Long("verbose") => config.verbose = true,
                 Value(directory) if config.directory.is_none() => config.directory = Some(directory.into()),
                 other => return Err(cli::unexpected(other)),
             }

@@ -6,9 +6,10 @@ use std::process::ExitCode;
 
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options};
+use vpo_library::cli::{self, Progress};
 use vpo_library::failure::Kind;
 use vpo_library::time::Time;
-use vpo_library::{backups, cli, files, size};
+use vpo_library::{backups, files, size};
 
 const USAGE: &str = "\
 usage: vpo-pack [options] < DATABASE > ARCHIVE
@@ -23,6 +24,7 @@ options:
                         without, a pipe is spooled to TMPDIR to find them
       --created-at TIME time of the backup, RFC 3339 (default: now)
       --vpo-version V   version to write into the metadata
+      --progress        draw a progress bar on stderr
   -q, --quiet           no reports
   -v, --verbose         say on stderr what was packed
   -h, --help            print this help
@@ -37,6 +39,7 @@ struct Config {
     options: Options,
     stats: Option<PathBuf>,
     verbose: bool,
+    progress: bool,
 }
 
 fn main() -> ExitCode {
@@ -53,7 +56,15 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let scratch = cli::scratch_directory();
     files::sweep(&scratch);
     let stats = config.stats.as_deref();
-    let metadata = backups::pack(&input, stats, &scratch, output, config.options)?;
+    let mut progress = None;
+    let packed = backups::pack(&input, stats, &scratch, output, config.options, |total, bytes| {
+        let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
+        bar.add(bytes);
+    });
+    if let Some(progress) = progress {
+        progress.clear();
+    }
+    let metadata = packed?;
     if config.verbose {
         cli::note(&format!(
             "vpo-pack: packed {} of schema {} with {} files, sha256 {}",
@@ -73,7 +84,7 @@ impl Config {
         let mut stats = None;
         let mut created_at = None;
         let mut vpo_version = cli::VPO_VERSION.to_owned();
-        let (mut verbose, mut quiet) = (false, false);
+        let (mut verbose, mut quiet, mut progress) = (false, false, false);
         while let Some(arg) = parser.next()? {
             match arg {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
@@ -88,6 +99,7 @@ impl Config {
                     created_at = Some(text.parse().map_err(|what: String| Kind::Usage.error(what))?);
                 }
                 Long("vpo-version") => vpo_version = parser.value()?.string()?,
+                Long("progress") => progress = true,
                 Short('q') | Long("quiet") => quiet = true,
                 Short('v') | Long("verbose") => verbose = true,
                 other => return Err(cli::unexpected(other)),
@@ -105,6 +117,7 @@ impl Config {
             },
             stats,
             verbose: verbose && !quiet,
+            progress,
         })
     }
 }

@@ -25,13 +25,13 @@ pub fn library(option: Option<PathBuf>) -> anyhow::Result<PathBuf> {
 }
 
 /// The backup directory: `option`, `VPO_BACKUP_DIR`, `$VPO_DATA_DIR/backups`, `~/.vpo/backups`. The second value is
-/// true if somebody named it.
+/// true if somebody named it; the last two are there only after the first backup.
 pub fn backup_directory(option: Option<PathBuf>) -> anyhow::Result<(PathBuf, bool)> {
-    let data = || path_variable("VPO_DATA_DIR").map(|dir| dir.join("backups"));
-    match option.or_else(|| path_variable("VPO_BACKUP_DIR")).or_else(data) {
-        Some(path) => Ok((path, true)),
-        None => Ok((vpo_home()?.join("backups"), false)),
+    if let Some(named) = option.or_else(|| path_variable("VPO_BACKUP_DIR")) {
+        return Ok((named, true));
     }
+    let data = path_variable("VPO_DATA_DIR").map_or_else(vpo_home, Ok)?;
+    Ok((data.join("backups"), false))
 }
 
 /// Where files go that are thrown away: `TMPDIR`, else the system's place.

@@ -1,6 +1,6 @@
 //! Proof that nobody else has the library open, held for as long as the claim lives.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -18,7 +18,6 @@ use crate::database::{Facts, WAL, harden, side_file_size};
 /// In rollback-journal mode it proves that nobody is in a transaction; idle connections notice the new schema cookie.
 pub struct Claim {
     connection: Connection,
-    path: PathBuf,
 }
 
 /// What an attempt to claim a library shows about it.
@@ -38,18 +37,12 @@ impl Claim {
     /// an I/O error that says nothing about the library.
     pub fn attempt(path: &Path, timeout: Duration) -> anyhow::Result<Attempt> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let claimed = Connection::open_with_flags(path, flags).and_then(|connection| {
-            let mut claim = Claim {
-                connection,
-                path: path.to_owned(),
-            };
-            match claim.begin(timeout) {
-                Ok(()) => Ok(claim),
-                Err(error) => {
-                    claim.keep_log();
-                    Err(error)
-                }
-            }
+        let claimed = Connection::open_with_flags(path, flags).and_then(|mut connection| {
+            let begun = begin(&mut connection, timeout);
+            // Until the content is replaced, the log stays as it is, with whatever it holds.
+            let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
+            begun.map(|()| Claim { connection })
         });
         let claim = match claimed {
             Ok(claim) => claim,
@@ -58,33 +51,11 @@ impl Claim {
         match State::of(&claim.connection, true).with_context(|| format!("'{}'", path.display()))? {
             State::Library(facts) => Ok(Attempt::Sound(claim, facts)),
             useless => {
-                // It is moved aside with its log as it is.
-                claim.keep_log();
                 drop(claim);
                 alone(path)?;
                 Ok(Attempt::Useless(useless))
             }
         }
-    }
-
-    fn begin(&mut self, timeout: Duration) -> rusqlite::Result<()> {
-        self.connection.busy_timeout(timeout)?;
-        harden(&mut self.connection)?;
-        // Before the first access to the file, so that no shared memory is used.
-        let mode: String = self
-            .connection
-            .query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
-        debug_assert_eq!(mode, "exclusive");
-        self.connection.execute_batch("BEGIN EXCLUSIVE")
-    }
-
-    /// Leaves the log as it is when the connection is closed.
-    fn keep_log(&self) {
-        let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
-        // A flag of the connection: it can't fail.
-        let _ = self
-            .connection
-            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log);
     }
 
     /// The connection, inside its exclusive transaction.
@@ -97,8 +68,19 @@ impl Claim {
         self.connection
             .execute_batch("COMMIT")
             .context("cannot end the transaction")?;
+        self.connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(self.connection)
     }
+}
+
+fn begin(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
+    connection.busy_timeout(timeout)?;
+    harden(connection)?;
+    // Before the first access to the file, so that no shared memory is used.
+    let mode: String = connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
+    debug_assert_eq!(mode, "exclusive");
+    connection.execute_batch("BEGIN EXCLUSIVE")
 }
 
 /// Why the library could not be claimed.

@@ -41,7 +41,8 @@ impl Holder {
         };
         let found = fcntl_getlk(&file, &lock)?;
         Ok(found.map(|lock| {
-            let pid = lock.pid.map(|pid| pid.as_raw_nonzero().get());
+            // Locks of open file descriptions and of other machines have no process here: -1.
+            let pid = lock.pid.map(|pid| pid.as_raw_nonzero().get()).filter(|pid| *pid > 0);
             Holder {
                 pid,
                 command: pid.and_then(command),

@@ -51,7 +51,7 @@ impl Live {
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::Database`], [`Kind::Locked`], or an I/O error.
     pub fn open(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
-        let path = resolve(path)?;
+        let path = find(path)?;
         let writable = [path.as_path(), parent(&path)].map(|p| access(p, Access::WRITE_OK).is_ok());
         if writable == [true, true] {
             return Self::open_locked(path, OpenFlags::SQLITE_OPEN_READ_WRITE, timeout);
@@ -65,7 +65,7 @@ impl Live {
 
     /// Opens the library at `path` so that not even a side file changes: for looking only, while nobody writes.
     pub fn open_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Self> {
-        Self::open_untouched(resolve(path)?, scratch)
+        Self::open_untouched(find(path)?, scratch)
     }
 
     fn open_locked(path: PathBuf, flags: OpenFlags, timeout: Duration) -> anyhow::Result<Self> {
@@ -196,8 +196,11 @@ impl Drop for Live {
     }
 }
 
-/// The path of the library itself.
-fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
+/// The path of the library itself, symlinks resolved.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is none; [`Kind::Database`] for what can't be one.
+pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     let shown = path.display();
     let resolved = path.canonicalize().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Kind::NotFound

@@ -9,7 +9,7 @@ mod restore;
 mod snapshot;
 mod state;
 
-pub use live::Live;
+pub use live::{Live, find};
 pub use restore::{Current, Outcome, Plan, Request, restore};
 pub use snapshot::{SnapshotOptions, snapshot};
 pub use state::State;

@@ -191,7 +191,8 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
         match path.read_link() {
             Ok(target) => path = parent(&path).join(target),
             Err(_) => {
-                let name = path.file_name().context("the library's path has no file name")?;
+                let no_name = || Kind::Usage.error(format!("'{shown}' is no name of a file"));
+                let name = path.file_name().ok_or_else(no_name)?;
                 // Where the directory does not exist yet, there are no links in it.
                 let directory = parent(&path)
                     .canonicalize()

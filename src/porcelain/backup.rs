@@ -16,7 +16,7 @@ use crate::cli;
 use crate::database::WAL;
 use crate::failure::Kind;
 use crate::files::{NewFile, create_directory, free_space, parent, require_space, sweep};
-use crate::library::Live;
+use crate::library::{Live, find};
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -39,7 +39,7 @@ pub struct BackupOptions {
 
 /// Makes a backup, or in a dry run says what it would be.
 pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
-    let library = common.library()?;
+    let library = find(&common.library()?)?;
     log.library(&library);
     let time = Time::now();
     if options.output.as_deref() == Some(Path::new("-")) {
@@ -52,6 +52,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         return dry_run(common, options, &library, &destination, time);
     }
     let directory = destination.directory().to_owned();
+    sweep(&directory);
     let shown = directory.display();
     require_room(common, options, &library, &directory)?;
     let file = NewFile::create(&directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
@@ -88,7 +89,6 @@ fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Desti
         let directory = common.backup_directory()?;
         if !options.dry_run {
             create(&directory)?;
-            sweep(&directory);
         }
         return Ok(Destination::Directory(directory));
     };

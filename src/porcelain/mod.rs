@@ -11,6 +11,7 @@ pub use log::Log;
 pub use restore::{RestoreOptions, restore};
 pub use verify::{backups, verify};
 
+use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -87,5 +88,7 @@ fn named_backup(operand: &Path, directory: &Path) -> PathBuf {
 fn ordinary_backups(directory: &Path) -> anyhow::Result<Vec<Backup>> {
     let mut backups = crate::backups::list(directory)?;
     backups.retain(|backup| !backup.replaced);
+    // The listing orders the backups of one second by name, which is not the order in which they were made.
+    backups.sort_by_key(|backup| Reverse((backup.created_at, backup.number)));
     Ok(backups)
 }

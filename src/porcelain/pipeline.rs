@@ -220,8 +220,8 @@ fn judge(finished: Vec<Finished>, documented: bool) -> anyhow::Result<()> {
         .unwrap_or(Kind::Failed.code());
     let line = messages.as_deref().and_then(|messages| {
         let prefix = format!("{program}: ");
-        let lines = messages.lines().filter_map(|line| line.strip_prefix(&prefix));
-        lines.filter(|line| !line.starts_with("warning: ")).last()
+        let mut lines = messages.lines().filter_map(|line| line.strip_prefix(&prefix));
+        lines.rfind(|line| !line.starts_with("warning: "))
     });
     Err(Reported {
         status: code,
