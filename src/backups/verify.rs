@@ -12,14 +12,12 @@ use crate::database::{Facts, immutable, quick_check};
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, require_space};
 
-/// An archive that passed every check, and its database, unpacked.
+/// An archive that passed every check but those of the database's inside, and its database, unpacked.
 pub struct Staged {
     /// The database; removed when dropped.
     pub file: Temporary,
     /// What the archive holds.
     pub contents: Contents,
-    /// What the database says of itself.
-    pub facts: Facts,
 }
 
 /// Opens an archive that somebody named: a file, or a FIFO or device to be read as a stream.
@@ -47,7 +45,7 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
     Reader::open(input, threads)?.unpack(&mut io::sink())
 }
 
-/// Unpacks an archive into a private file in `directory` and checks everything, the database's inside included.
+/// Unpacks an archive into a private file in `directory` and checks everything outside of the database.
 ///
 /// The directory must have room for the database and for `copies` more of it.
 ///
@@ -56,18 +54,27 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
 pub fn stage(input: Box<dyn Read>, directory: &Path, copies: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
     let reader = Reader::open(input, threads)?;
     require_space(directory, reader.database_size().saturating_mul(copies + 1))?;
-    let file =
-        Temporary::create(directory).with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
+    let file = Temporary::create(directory);
+    let file = file.with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
     let contents = reader.unpack(&mut file.file())?;
-    // Only now that its last byte is there: quick_check of an empty stage says ok.
-    let facts = check_database(file.path(), &contents).map_err(|error| match kind(&error) {
-        Kind::Database => Kind::InvalidArchive
-            .because("the database inside is damaged or no VPO library")
-            .source(error)
-            .into(),
-        _ => error,
-    })?;
-    Ok(Staged { file, contents, facts })
+    Ok(Staged { file, contents })
+}
+
+impl Staged {
+    /// Checks the database's inside: SQLite has to find it whole, and it has to be what the metadata says.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArchive`].
+    pub fn check(&self) -> anyhow::Result<Facts> {
+        // The last byte is written: quick_check of an empty stage says ok.
+        check_database(self.file.path(), &self.contents).map_err(|error| match kind(&error) {
+            Kind::Database => Kind::InvalidArchive
+                .because("the database inside is damaged or no VPO library")
+                .source(error)
+                .into(),
+            _ => error,
+        })
+    }
 }
 
 fn check_database(path: &Path, contents: &Contents) -> anyhow::Result<Facts> {

@@ -57,6 +57,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
+    let now = Time::now();
     let (directory, named) = cli::backup_directory(config.directory)?;
     if config.verbose {
         cli::note(&format!("vpo-ls-backups: reading '{}'", directory.display()));
@@ -72,14 +73,14 @@ fn run(config: Config) -> anyhow::Result<u8> {
         Format::Json => cli::print_listing_json(&directory, &backups)?,
         Format::Table if config.quiet => {}
         Format::Table => {
-            cli::print_table(&directory, &backups)?;
+            cli::print_table(&directory, &backups, now)?;
             if backups.is_empty() {
                 cli::note("hint: 'vpo-library backup' makes one");
             }
         }
     }
     if let Some(age) = config.max_age
-        && let Err(error) = cli::require_recent(&backups, age, Time::now())
+        && let Err(error) = cli::require_recent(&backups, age, now)
     {
         if config.format == Format::Json {
             // The listing was the one document.

@@ -120,7 +120,9 @@ fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
     }
     let scratch = cli::scratch_directory();
     files::sweep(&scratch);
-    Ok(backups::stage(input, &scratch, 0, cli::cores())?.contents)
+    let staged = backups::stage(input, &scratch, 0, cli::cores())?;
+    staged.check()?;
+    Ok(staged.contents)
 }
 
 impl Config {

@@ -7,21 +7,25 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::report::{print, print_bytes, print_json};
-use super::streams::is_terminal;
+use super::terminal::{bad, is_terminal, width};
 use super::text::{escape, escape_path};
 use crate::backups::Backup;
 use crate::failure::Kind;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
-/// Prints the listing as a table.
-pub fn print_table(directory: &Path, backups: &[Backup]) -> anyhow::Result<()> {
+/// Prints the listing: as a table, or for a terminal in the form that fits it.
+pub fn print_table(directory: &Path, backups: &[Backup], now: Time) -> anyhow::Result<()> {
     let shown = escape_path(directory);
     if backups.is_empty() {
         return print(&format!("No backups found in {shown}\n"));
     }
     let mut text = format!("Backups in {shown}:\n\n");
-    for line in rows(backups) {
+    let lines = match width(std::io::stdout()) {
+        Some(width) => lines_for_people(backups, now, width),
+        None => table(backups, None),
+    };
+    for line in lines {
         text.push_str(&format!("{line}\n"));
     }
     let plural = if backups.len() == 1 { "backup" } else { "backups" };
@@ -33,34 +37,155 @@ pub fn print_table(directory: &Path, backups: &[Backup]) -> anyhow::Result<()> {
     print(&text)
 }
 
-/// The lines of the table: the heading, then one for each backup.
-pub fn rows(backups: &[Backup]) -> Vec<String> {
+/// The list that somebody is to choose from, for a terminal of `width` columns.
+pub fn numbered(backups: &[Backup], now: Time, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (i, backup) in backups.iter().enumerate() {
+        let entry = entry(backup, change(backups, i), now, width.saturating_sub(5));
+        for (j, line) in entry.into_iter().enumerate() {
+            let number = if j == 0 { format!("{:>3}", i + 1) } else { String::new() };
+            lines.push(format!("{number:3}  {line}"));
+        }
+    }
+    lines
+}
+
+/// A table with the age of each backup where it fits, else two lines or more for each.
+fn lines_for_people(backups: &[Backup], now: Time, width: usize) -> Vec<String> {
+    let table = table(backups, Some(now));
+    // The heading is as wide as a row without remarks.
+    if table[0].chars().count() <= width {
+        return table;
+    }
+    (0..backups.len())
+        .flat_map(|i| entry(&backups[i], change(backups, i), now, width))
+        .collect()
+}
+
+/// The lines of the table: the heading, then one for each backup. With `now`, age and change are columns too.
+fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
     let names: Vec<_> = (backups
         .iter()
         .map(|b| escape(&b.file_name.to_string_lossy()).into_owned()))
     .collect();
     let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(8);
+    let for_people = |column: String| if now.is_some() { column } else { String::new() };
     let mut lines = vec![format!(
-        "{:width$}  {:19}  {:>8}  {:>9}  {:>6}  {:>6}",
-        "Filename", "Created (UTC)", "Archive", "Database", "Files", "Schema"
+        "{:width$}  {:19}{}  {:>8}  {:>9}  {:>6}{}  {:>6}",
+        "Filename",
+        "Created (UTC)",
+        for_people(format!("  {:14}", "Age")),
+        "Archive",
+        "Database",
+        "Files",
+        for_people(format!("  {:>7}", "Change")),
+        "Schema"
     )];
-    for (backup, name) in backups.iter().zip(&names) {
+    for (i, (backup, name)) in backups.iter().zip(&names).enumerate() {
+        let age = now.map_or(String::new(), |now| format!("  {:14}", age_of(backup.created_at, now)));
         let rest = match &backup.summary {
             Ok(summary) => format!(
-                "{:>9}  {:>6}  {:>6}",
+                "{:>9}  {:>6}{}  {:>6}{}",
                 human(summary.database_size),
                 grouped(summary.file_count),
-                summary.schema_version
+                for_people(format!("  {:>7}", change(backups, i).unwrap_or_default())),
+                summary.schema_version,
+                for_people(if backup.replaced {
+                    "  safety backup".into()
+                } else {
+                    String::new()
+                })
             ),
-            Err(error) => format!("damaged: {}", escape(error)),
+            Err(error) => format!("{}: {}", bad("damaged"), escape(error)),
         };
         let archive = human(backup.archive_size);
         lines.push(format!(
-            "{name:width$}  {}  {archive:>8}  {rest}",
+            "{name:width$}  {}{age}  {archive:>8}  {rest}",
             backup.created_at.readable()
         ));
     }
     lines
+}
+
+/// One backup in as many lines as a narrow terminal needs.
+fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Vec<String> {
+    let created = backup.created_at.readable();
+    let mut fields = vec![format!("{} UTC, {}", &created[..16], age_of(backup.created_at, now))];
+    match &backup.summary {
+        Ok(summary) => {
+            let change = change.map_or(String::new(), |change| format!(" ({change})"));
+            fields.push(format!(
+                "{} of {}",
+                human(backup.archive_size),
+                human(summary.database_size)
+            ));
+            fields.push(format!("{} files{change}", grouped(summary.file_count)));
+            fields.push(format!("schema {}", summary.schema_version));
+        }
+        Err(error) => {
+            fields.push(human(backup.archive_size));
+            fields.push(format!("{}: {}", bad("damaged"), escape(error)));
+        }
+    }
+    if backup.replaced {
+        fields.push("safety backup".into());
+    }
+    let mut lines = vec![shorten(&escape(&backup.file_name.to_string_lossy()), width)];
+    let mut line = String::new();
+    for field in fields {
+        if !line.is_empty() && line.chars().count() + 2 + field.chars().count() > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        line.push_str(&format!("  {field}"));
+    }
+    lines.push(line);
+    lines
+}
+
+/// How many files a backup has more or less than the next older one that can be read.
+fn change(backups: &[Backup], i: usize) -> Option<String> {
+    let files = |backup: &Backup| backup.summary.as_ref().ok().map(|summary| summary.file_count);
+    let now = files(&backups[i])?;
+    let before = backups[i + 1..].iter().find_map(files)?;
+    Some(match now.checked_sub(before) {
+        Some(0) => "same".into(),
+        Some(more) => format!("+{}", grouped(more)),
+        None => format!("-{}", grouped(before - now)),
+    })
+}
+
+/// The age of a backup in words.
+fn age_of(created: Time, now: Time) -> String {
+    const UNITS: [(u64, &str); 5] = [
+        (365 * 86400, "year"),
+        (30 * 86400, "month"),
+        (86400, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ];
+    let Some(seconds) = now.as_second().checked_sub(created.as_second()) else {
+        return "in the future".into();
+    };
+    match UNITS.iter().find(|(length, _)| seconds >= *length) {
+        None => "just now".into(),
+        Some((length, unit)) => match seconds / length {
+            1 => format!("1 {unit} ago"),
+            n => format!("{n} {unit}s ago"),
+        },
+    }
+}
+
+/// Cuts a name in the middle, where names of backups differ least.
+fn shorten(name: &str, width: usize) -> String {
+    let length = name.chars().count();
+    if length <= width || width < 3 {
+        return name.to_owned();
+    }
+    let front = (width - 1) / 2;
+    let back = width - 1 - front;
+    let start: String = name.chars().take(front).collect();
+    let end: String = name.chars().skip(length - back).collect();
+    format!("{start}…{end}")
 }
 
 /// Prints the paths, each followed by a newline or with `null` by a NUL. Raw, unless a person would see them.
@@ -146,7 +271,30 @@ pub fn age(text: &str) -> anyhow::Result<Duration> {
 
 #[cfg(test)]
 mod tests {
-    use super::age;
+    use super::*;
+
+    #[test]
+    fn ages_in_words() {
+        let now = Time::from_second(10_000_000).unwrap();
+        let cases = [
+            (0, "just now"),
+            (60, "1 minute ago"),
+            (7200, "2 hours ago"),
+            (3 * 86400, "3 days ago"),
+            (45 * 86400, "1 month ago"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(age_of(Time::from_second(10_000_000 - seconds).unwrap(), now), words);
+        }
+        assert_eq!(age_of(now, Time::from_second(0).unwrap()), "in the future");
+    }
+
+    #[test]
+    fn names_are_cut_in_the_middle() {
+        assert_eq!(shorten("abcdefghij", 10), "abcdefghij");
+        assert_eq!(shorten("abcdefghij", 5), "ab…ij");
+        assert_eq!(shorten("äöüäöüäöü", 4), "ä…öü");
+    }
 
     #[test]
     fn ages() {

@@ -9,17 +9,19 @@ mod progress;
 mod report;
 mod restore;
 mod streams;
+mod terminal;
 mod text;
 mod verify;
 
 pub use args::{DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, timeout, unexpected, version};
 pub use exit::{Reported, main};
-pub use listing::{age, print_listing_json, print_names, print_table, require_recent, rows};
+pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
 pub use places::{backup_directory, library, path_variable, scratch_directory};
 pub use progress::Progress;
 pub use report::{note, print, print_json};
 pub use restore::{confirm, quoted, restored, seconds, warn, would_restore};
-pub use streams::{ask, binary_input, binary_output, is_terminal, standard_input};
+pub use streams::{ask, binary_input, binary_output};
+pub use terminal::{is_terminal, width};
 pub use text::{escape, escape_path};
 pub use verify::VerifyReport;
 

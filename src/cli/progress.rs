@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::time::Duration;
 
+use super::terminal::is_capable;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Draws how much of something is done. Where it was not asked for, or stderr is no terminal, it draws nothing.
@@ -12,6 +13,7 @@ pub struct Progress(ProgressBar);
 impl Progress {
     /// Bytes out of `total`; how far it is without a percentage where that is not known.
     pub fn new(wanted: bool, total: Option<u64>) -> Self {
+        let wanted = wanted && is_capable();
         let target = if wanted {
             ProgressDrawTarget::stderr()
         } else {

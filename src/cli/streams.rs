@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 
 use anyhow::Context;
 
+use super::terminal::is_terminal;
 use crate::failure::Kind;
 
 /// A pipe of this size lets both ends work for a while without waiting for each other.
@@ -58,11 +59,6 @@ fn widen(file: &File) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (file, PIPE_SIZE);
-}
-
-/// True if a stream is a terminal.
-pub fn is_terminal(stream: impl AsFd) -> bool {
-    rustix::termios::isatty(stream)
 }
 
 /// Asks a question on the terminal; the question goes to stderr, and the answer comes from `/dev/tty`, so that

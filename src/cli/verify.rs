@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::report::{note, print, print_json};
+use super::terminal::{bad, good};
 use super::text::{escape, escape_path};
 use crate::archive::{Contents, Metadata};
 use crate::failure::{Kind, describe, hint, kind};
@@ -52,7 +53,8 @@ impl VerifyReport {
         let metadata = contents.metadata;
         if !self.quiet && !self.json {
             print(&format!(
-                "ok  {}  created {}, schema {}, {} files, {}\n",
+                "{}  {}  created {}, schema {}, {} files, {}\n",
+                good("ok"),
                 escape_path(saved.unwrap_or(path)),
                 escape(&metadata.created_at),
                 metadata.schema_version,
@@ -79,11 +81,11 @@ impl VerifyReport {
                 self.failed.get_or_insert(kind);
             }
         }
-        let line = format!("bad {}: {}", escape_path(path), escape(&describe(error)));
+        let what = format!("{}: {}", escape_path(path), escape(&describe(error)));
         if self.quiet {
-            note(&line);
+            note(&format!("bad {what}"));
         } else if !self.json {
-            print(&format!("{line}\n"))?;
+            print(&format!("{} {what}\n", bad("bad")))?;
         }
         if let Some(hint) = hint(error) {
             note(&format!("hint: {hint}"));

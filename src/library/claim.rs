@@ -8,6 +8,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::holder::{Holder, locked};
+use super::live::Looks;
 use super::state::State;
 use crate::database::{Facts, WAL, harden, side_file_size};
 
@@ -32,10 +33,13 @@ impl Claim {
     /// Claims the library at `path`, which must have its symlinks resolved, and looks whether it is sound. This
     /// recovers a hot journal or a log left by a crash.
     ///
+    /// A library that still looks as it did when it was last `checked` and found sound is not checked once more.
+    ///
     /// # Errors
     /// [`Kind::Locked`] with the process that uses it; [`Kind::Database`] for a sound database that is no VPO library;
     /// an I/O error that says nothing about the library.
-    pub fn attempt(path: &Path, timeout: Duration) -> anyhow::Result<Attempt> {
+    pub fn attempt(path: &Path, timeout: Duration, checked: Option<Looks>) -> anyhow::Result<Attempt> {
+        let unchanged = checked.is_some() && checked == Some(Looks::of(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let claimed = Connection::open_with_flags(path, flags).and_then(|mut connection| {
             let begun = begin(&mut connection, timeout);
@@ -48,7 +52,7 @@ impl Claim {
             Ok(claim) => claim,
             Err(error) => return not_claimed(path, error),
         };
-        match State::of(&claim.connection, true).with_context(|| format!("'{}'", path.display()))? {
+        match State::of(&claim.connection, !unchanged).with_context(|| format!("'{}'", path.display()))? {
             State::Library(facts) => Ok(Attempt::Sound(claim, facts)),
             useless => {
                 drop(claim);

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rusqlite::config::DbConfig;
@@ -41,8 +41,25 @@ enum How {
     Copy(#[allow(dead_code, reason = "removed when dropped")] Temporary),
 }
 
-/// Length and time of the last change of a database and its log and journal.
-type Looks = [Option<(u64, std::time::SystemTime)>; 3];
+/// Length and time of the last change of a database and its log and journal, as far as they hold anything.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Looks([Option<(u64, SystemTime)>; 3]);
+
+impl Looks {
+    /// How the files of the database at `path` look now.
+    pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
+        let look = |path: &Path| match path.metadata() {
+            Ok(meta) if meta.len() == 0 => Ok(None),
+            Ok(meta) => Ok(Some((meta.len(), meta.modified()?))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        };
+        let failed = || format!("cannot look at the library '{}'", path.display());
+        let files = [path.to_owned(), side_file(path, WAL), side_file(path, JOURNAL)];
+        let [database, log, journal] = files.map(|file| look(&file).with_context(failed));
+        Ok(Looks([database?, log?, journal?]))
+    }
+}
 
 impl Live {
     /// Opens the library at `path` in the least intrusive way that sees every committed change. `scratch` is for the
@@ -99,12 +116,12 @@ impl Live {
     }
 
     fn open_untouched(path: PathBuf, scratch: &Path) -> anyhow::Result<Self> {
-        let before = looks(&path)?;
+        let before = Looks::of(&path)?;
         let (connection, how) = if pending_side_file(&path)?.is_none() {
             (immutable(&path)?, How::Immutable)
         } else {
             let copy = copy(&path, scratch)?;
-            if looks(&path)? != before {
+            if Looks::of(&path)? != before {
                 return Err(changed(&path));
             }
             let mut connection = Connection::open_with_flags(
@@ -176,7 +193,7 @@ impl Live {
     /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read is worth nothing.
     pub fn close(self) -> anyhow::Result<()> {
         match &self.before {
-            Some(before) if looks(&self.path)? != *before => Err(changed(&self.path)),
+            Some(before) if Looks::of(&self.path)? != *before => Err(changed(&self.path)),
             _ => Ok(()),
         }
     }
@@ -258,19 +275,6 @@ fn copy_file(from: &Path, mut to: &File) -> anyhow::Result<()> {
     signals::check()?;
     io::copy(&mut File::open(from)?, &mut to)?;
     Ok(())
-}
-
-fn looks(path: &Path) -> anyhow::Result<Looks> {
-    let look = |path: &Path| match path.metadata() {
-        Ok(meta) => Ok(Some((meta.len(), meta.modified()?))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    };
-    Ok([
-        look(path)?,
-        look(&side_file(path, WAL))?,
-        look(&side_file(path, JOURNAL))?,
-    ])
 }
 
 fn changed(path: &Path) -> anyhow::Error {

@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -12,7 +13,7 @@ use rustix::fs::{Access, access};
 
 use super::claim::{Attempt, Claim, alone};
 use super::install::install;
-use super::live::{Live, pages};
+use super::live::{Live, Looks, pages};
 use super::replace::replace;
 use super::state::State;
 use crate::archive::{Contents, Options, Writer};
@@ -108,17 +109,23 @@ pub fn restore(
     sweep(place);
     // A second copy goes into the log or the journal when there is something to replace.
     let staged = stage(request.input, place, u64::from(exists), request.threads)?;
-
-    let current = match (exists, request.dry_run) {
-        (false, _) => Current::Nothing,
-        (true, false) => look(&path, request.scratch, request.timeout)?,
-        (true, true) => look_without_trace(&path, request.scratch)?,
-    };
+    // One core is enough for either check.
+    let (backup, current) = thread::scope(|scope| {
+        let look = scope.spawn(|| match (exists, request.dry_run) {
+            (false, _) => Ok((Current::Nothing, None)),
+            (true, false) => look(&path, request.scratch, request.timeout),
+            (true, true) => look_without_trace(&path, request.scratch),
+        });
+        let backup = staged.check();
+        let broke_off = || Kind::Failed.error("the look at the library broke off");
+        (backup, look.join().unwrap_or_else(|_| Err(broke_off())))
+    });
+    let (backup, (current, checked)) = (backup?, current?);
     let current_schema = request.current_schema.unwrap_or_else(|| assumed_schema(&current));
     let mut plan = Plan {
         library: path,
         contents: staged.contents,
-        backup: staged.facts,
+        backup,
         current,
         current_schema,
     };
@@ -134,7 +141,7 @@ pub fn restore(
     let _deferral = Deferral::new();
     let time = request.archive.created_at;
     let attempt = match exists {
-        true => Claim::attempt(&plan.library, request.timeout)?,
+        true => Claim::attempt(&plan.library, request.timeout, checked)?,
         false => Attempt::Useless(State::Blank),
     };
     let outcome = match attempt {
@@ -225,11 +232,13 @@ fn usable(path: &Path) -> anyhow::Result<bool> {
     Ok(meta.len() > 0)
 }
 
-/// Looks at the library as any reader of it does.
-fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Current> {
+/// Looks at the library as any reader of it does. Also returns how its files looked, if they stayed so meanwhile.
+fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<(Current, Option<Looks>)> {
+    let _deferral = Deferral::new();
+    let before = Looks::of(path)?;
     let state = match Live::open(path, scratch, timeout) {
         Ok(live) => {
-            let state = State::of(live.connection(), false);
+            let state = State::of(live.connection(), true);
             live.close()?;
             state.with_context(|| format!("'{}'", path.display()))?
         }
@@ -237,11 +246,12 @@ fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Curren
         // Whether it is of use is decided when it is claimed.
         Err(error) => State::Damaged(describe(&error)),
     };
-    Ok(Current::File(state, modified(path)))
+    let unchanged = Looks::of(path)? == before;
+    Ok((Current::File(state, modified(path)), unchanged.then_some(before)))
 }
 
 /// Looks at the library without a trace, and with every check that the claim would make.
-fn look_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Current> {
+fn look_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<(Current, Option<Looks>)> {
     alone(path)?;
     let state = match Live::open_without_trace(path, scratch) {
         Ok(live) => {
@@ -252,7 +262,7 @@ fn look_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Current> {
         Err(error) if kind(&error) == Kind::NoSpace => return Err(error),
         Err(error) => State::Damaged(describe(&error)),
     };
-    Ok(Current::File(state, modified(path)))
+    Ok((Current::File(state, modified(path)), None))
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

@@ -17,7 +17,7 @@ pub enum State {
 }
 
 impl State {
-    /// Looks at the database of `connection`; with `check`, runs quick_check in any case.
+    /// Looks at the database of `connection`; with `check`, quick_check has to find it sound.
     ///
     /// # Errors
     /// [`Kind::Database`] for a sound database with tables that is no VPO library: somebody else's.

@@ -9,6 +9,7 @@ use super::{Common, Log, named_backup, ordinary_backups};
 use crate::archive::{Glimpse, glimpse};
 use crate::cli::{self, Reported};
 use crate::failure::{Kind, kind};
+use crate::time::Time;
 
 /// What `restore` can be told.
 #[derive(Clone, Debug, Default)]
@@ -110,15 +111,9 @@ fn ask_which(directory: &Path) -> anyhow::Result<PathBuf> {
     if backups.is_empty() {
         return Err(none_in(directory));
     }
-    let mut question = String::new();
-    for (i, line) in cli::rows(&backups).into_iter().enumerate() {
-        question.push_str(&if i == 0 {
-            format!("    {line}\n")
-        } else {
-            format!("{i:>3} {line}\n")
-        });
-    }
-    question.push_str(&format!("Restore which one? [1-{}] ", backups.len()));
+    let width = cli::width(io::stderr()).unwrap_or(80);
+    let mut question = cli::numbered(&backups, Time::now(), width).join("\n");
+    question.push_str(&format!("\nRestore which one? [1-{}] ", backups.len()));
     let answer = cli::ask(&question)?.ok_or_else(usage)?;
     let chosen = answer
         .parse::<usize>()

@@ -1,0 +1,41 @@
+//! What is different when a person looks: width, colour.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use super::places::variable;
+
+/// The columns of a terminal; `None` if the stream is none, or does not tell.
+pub fn width(stream: impl AsFd) -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(stream).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
+/// True if a stream is a terminal.
+pub fn is_terminal(stream: impl AsFd) -> bool {
+    rustix::termios::isatty(stream)
+}
+
+/// True if the terminal can do more than print lines.
+pub fn is_capable() -> bool {
+    variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// A word that says that something is good, in green where standard output shows colour.
+pub fn good(word: &str) -> String {
+    coloured(word, 32)
+}
+
+/// A word that says that something is bad, in red where standard output shows colour.
+pub fn bad(word: &str) -> String {
+    coloured(word, 31)
+}
+
+/// Colour is a courtesy to a terminal, unless NO_COLOR is set (<https://no-color.org>).
+fn coloured(word: &str, colour: u8) -> String {
+    if is_terminal(io::stdout()) && is_capable() && variable("NO_COLOR").is_none() {
+        format!("\x1b[{colour}m{word}\x1b[m")
+    } else {
+        word.to_owned()
+    }
+}
