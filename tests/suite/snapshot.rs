@@ -221,29 +221,12 @@ fn what_is_no_library() {
     }
 }
 
-/// Spoils a page in the middle: SQLite still opens the file, and reads its facts.
-fn damage(path: &Path, page_size: usize) {
-    let mut bytes = read(path);
-    // The root page of an index that the facts do not need.
-    let db = rusqlite::Connection::open(path).unwrap();
-    let root: u32 = db
-        .query_row(
-            "SELECT rootpage FROM sqlite_schema WHERE name = 'idx_tracks_file_id'",
-            [],
-            |row| row.get(0),
-        )
-        .unwrap();
-    drop(db);
-    bytes[(root as usize - 1) * page_size..][..page_size].fill(0x55);
-    write(path, &bytes);
-}
-
 #[test]
 fn a_damaged_library_gives_no_whole_stream() {
     let world = World::new();
     for sample in [files(1000), rollback(1000)] {
         world.make_library(&sample);
-        damage(&world.library(), 4096);
+        damage_index(&world.library());
         let size = read(world.library()).len();
         let out = unchanged(&world.home(), || world.cmd("vpo-snapshot").run());
         let out = out.fails(42, &["damaged"]);
