@@ -206,7 +206,7 @@ fn gzip_cases() -> Vec<Case> {
         case(
             "a byte between content and trailer",
             "bytes between its content and its trailer",
-            { [around(&[&deflated[..], &[0]].concat()), good[1].clone()].concat() },
+            [around(&[&deflated[..], &[0]].concat()), good[1].clone()].concat(),
         ),
         case(
             "the content's checksum, with all else right",
