@@ -13,7 +13,7 @@ use crate::{chosen, exhaustive, figures};
 const SAMPLE: usize = 7;
 
 /// A library of a few small pages, and what it holds.
-fn small(path: &Path, generation: u32, pragmas: &str) {
+pub fn small(path: &Path, generation: u32, pragmas: &str) {
     sqlite(
         path,
         &format!(
@@ -29,7 +29,7 @@ fn small(path: &Path, generation: u32, pragmas: &str) {
 }
 
 /// What a library holds, after SQLite has recovered a copy of it; or what is wrong with it.
-fn content(path: &Path) -> Result<String, String> {
+pub fn content(path: &Path) -> Result<String, String> {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("copy.db");
     for suffix in ["", "-wal", "-journal"] {
