@@ -12,6 +12,7 @@ mod harness;
 mod company;
 mod craft;
 mod damage;
+mod hostile;
 mod kill;
 mod strace;
 
