@@ -10,7 +10,7 @@ use libdeflater::{CompressionLvl, Compressor, Decompressor};
 const BLOCK: usize = 1024 * 1024;
 
 fn main() {
-    let args: Vec<String> = std::env::args().collect();
+    let args: Vec<String> = std::env::args().filter(|arg| arg != "--bench").collect();
     let (Some(job), Some(file)) = (args.get(1), args.get(2)) else {
         // `cargo test --benches` runs every bench without arguments.
         println!("usage: limit compress|expand FILE [LEVEL]");
