@@ -181,11 +181,6 @@ fn members_that_are_no_plain_files_or_lie_elsewhere() {
             "another name",
         ),
         (
-            "a PAX size",
-            plain_of(&[pax(&[("size", "99999999999")], b'x'), entry("library.db", &db)]),
-            "",
-        ),
-        (
             "a small PAX size",
             plain_of(&[pax(&[("size", "512")], b'x'), entry("library.db", &db)]),
             "another size",
@@ -678,7 +673,8 @@ fn databases_made_to_attack() {
 #[test]
 fn a_check_that_never_ends_is_ended_by_a_signal_without_a_trace() {
     let world = World::new();
-    let slow = "abs(length(replace(hex(zeroblob(20000000)), '0', '00')) + length(replace(hex(zeroblob(19999999)), '0', '01')))";
+    // Of x, or it would be computed once.
+    let slow = "length(replace(hex(zeroblob(10000000 + x)), '0', '01'))";
     let db = tiny_with(&format!(
         "PRAGMA ignore_check_constraints = ON;
          CREATE TABLE slow (x INTEGER, CHECK ({slow} + x > 0));
