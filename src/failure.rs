@@ -124,10 +124,7 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
 /// True if the device or the quota is full.
 pub fn is_full(error: &io::Error) -> bool {
     // By kind: some errors wrap the system's, and only keep that.
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-    )
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The failure that a reader or writer of ours has put into an [`io::Error`].

@@ -11,8 +11,8 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::claim::Claim;
 use super::live::pages;
-use crate::database::{Facts, Header, immutable};
-use crate::failure::{Kind, describe, is_full, kind};
+use crate::database::{Facts, Header, immutable, with_reason};
+use crate::failure::{Kind, describe, kind};
 
 /// Fields of the database header that are the library's own (<https://www.sqlite.org/fileformat2.html>, section 1.3):
 /// format versions, which tell the journal mode, change counter, schema cookie, and which SQLite wrote last.
@@ -29,9 +29,14 @@ pub fn replace(claim: Claim, old: &Facts, stage: &Path, new: Header) -> anyhow::
     let source = immutable(stage)?;
     let mut library = claim.into_connection()?;
     let wal = prepare(&library, old, new).map_err(|error| with_reason(&library, error))?;
-    copy(&source, &mut library)
-        .map_err(|error| with_reason(&library, error))
-        .context("cannot replace the library's content: it is as it was")?;
+    if let Err(error) = copy(&source, &mut library) {
+        let error = with_reason(&library, error);
+        // In rollback mode the commit is that the journal is gone; the flush of the directory after it may still fail.
+        return Err(match compare(&library, stage, new.page_size) {
+            Ok(()) => after_commit(error.context("it may not be on disk yet")),
+            Err(_) => error.context("cannot replace the library's content: it is as it was"),
+        });
+    }
     settle(library, wal, stage, new.page_size).map_err(after_commit)
 }
 
@@ -53,22 +58,6 @@ fn prepare(library: &Connection, old: &Facts, new: Header) -> anyhow::Result<boo
     let synchronous = if mode == "wal" { "FULL" } else { "EXTRA" };
     library.pragma_update(None, "synchronous", synchronous)?;
     Ok(mode == "wal")
-}
-
-/// To SQLite most failures to write are a "disk I/O error". Where the system says that the device or the quota is full,
-/// the error says so too.
-fn with_reason(library: &Connection, error: anyhow::Error) -> anyhow::Error {
-    if kind(&error) != Kind::Failed {
-        return error;
-    }
-    // SAFETY: the handle is that of a connection that is open while it is borrowed; only a field of it is read.
-    let number = unsafe { rusqlite::ffi::sqlite3_system_errno(library.handle()) };
-    let reason = std::io::Error::from_raw_os_error(number);
-    if is_full(&reason) {
-        Kind::NoSpace.because(describe(&error)).source(reason).into()
-    } else {
-        error
-    }
 }
 
 /// An error that comes too late to undo anything.
