@@ -14,6 +14,7 @@ mod craft;
 mod damage;
 mod hostile;
 mod kill;
+mod signals;
 mod strace;
 
 /// True if every case is to be tried, however long it takes.
