@@ -675,7 +675,7 @@ fn slow_expressions_in_the_schema() {
     let world = World::new();
     // Of a column, or it would be computed once.
     let slow = "length(replace(hex(zeroblob(10000000 + id)), '0', '01'))";
-    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)";
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20)";
     for (what, sql) in [
         (
             "a constraint",
@@ -683,7 +683,7 @@ fn slow_expressions_in_the_schema() {
         ),
         (
             "a generated column",
-            format!("CREATE TABLE slow (id INTEGER, x TEXT NOT NULL AS ({slow}))"),
+            format!("CREATE TABLE slow (id INTEGER, x TEXT AS ({slow}))"),
         ),
     ] {
         let db = tiny_with(&format!(

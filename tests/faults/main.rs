@@ -12,6 +12,7 @@ mod harness;
 mod company;
 mod craft;
 mod damage;
+mod fuzz;
 mod hostile;
 mod kill;
 mod signals;

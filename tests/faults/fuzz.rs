@@ -1,0 +1,163 @@
+//! Mutations from a generator with a seed. What our reader accepts, gzip and Python's tarfile accept too, with the same
+//! content.
+
+use std::num::NonZero;
+use std::time::{Duration, Instant};
+
+use vpo_library::archive::{Layout, Metadata, Reader, glimpse};
+use vpo_library::database::Header;
+use vpo_library::failure::{Kind, kind};
+
+use crate::craft::*;
+use crate::harness::*;
+use crate::{exhaustive, figures};
+
+/// xorshift64*
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n.max(1)
+    }
+
+    /// A few changes of bits, bytes, and runs of bytes.
+    fn mutate(&mut self, bytes: &mut Vec<u8>, other: &[u8]) {
+        for _ in 0..1 + self.below(4) {
+            let at = self.below(bytes.len());
+            let run = 1 + self.below(40);
+            let end = (at + run).min(bytes.len());
+            match self.below(7) {
+                _ if bytes.is_empty() => return,
+                0 => bytes[at] ^= 1 << self.below(8),
+                1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][self.below(5)],
+                2 => drop(bytes.drain(at..end)),
+                3 => bytes.truncate(at),
+                4 => {
+                    let copy = bytes[at..end].to_vec();
+                    let to = self.below(bytes.len());
+                    bytes.splice(to..to, copy);
+                }
+                5 => {
+                    let from = self.below(other.len());
+                    let copy = &other[from..(from + run).min(other.len())];
+                    bytes.splice(at..at, copy.iter().copied());
+                }
+                _ => bytes[at..end].reverse(),
+            }
+        }
+    }
+}
+
+fn length() -> Duration {
+    Duration::from_secs(if exhaustive() { 60 } else { 2 })
+}
+
+#[test]
+fn archives() {
+    let world = World::new();
+    let db = tiny_database();
+    let mut truth = metadata(&db);
+    let blocks = archive(&db, &truth);
+    truth
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| key != "database_sha256" && key != "page_size");
+    let tar = [entry("library.db", &db), ending(truth.to_string().as_bytes())].concat();
+    let stored = plain(&tar);
+    let mut random = Random(0x5eed);
+    let (mut tried, mut accepted) = (0_u64, Vec::new());
+    let start = Instant::now();
+    while start.elapsed() < length() {
+        // The gzip layer as it comes, or the tar layer in a gzip layer that is whole.
+        let bytes = match random.below(4) {
+            0 => {
+                let mut bytes = blocks.clone();
+                random.mutate(&mut bytes, &stored);
+                bytes
+            }
+            1 => {
+                let mut bytes = stored.clone();
+                random.mutate(&mut bytes, &blocks);
+                bytes
+            }
+            2 => {
+                let mut bytes = tar.clone();
+                random.mutate(&mut bytes, &blocks);
+                gzip(&bytes)
+            }
+            _ => {
+                let mut front = entry("library.db", &db);
+                let mut end = ending(metadata(&db).to_string().as_bytes());
+                if random.below(2) == 0 {
+                    random.mutate(&mut front, &tar);
+                } else {
+                    random.mutate(&mut end, &tar);
+                }
+                blocks_of(&front, &end)
+            }
+        };
+        tried += 1;
+        let mut content = Vec::new();
+        let input = Box::new(std::io::Cursor::new(bytes.clone()));
+        match Reader::open(input, NonZero::<usize>::MIN).and_then(|reader| reader.unpack(&mut content)) {
+            Ok(_) => accepted.push((bytes, content)),
+            Err(error) => assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}"),
+        }
+    }
+    // What was accepted is accepted by others, with the same content.
+    let compared = accepted.len().min(if exhaustive() { 500 } else { 25 });
+    if has_tool("python3", "what Python makes of accepted archives") && has_tool("gzip", "what gzip makes of them") {
+        let script = "import sys, tarfile\nt = tarfile.open(sys.argv[1], 'r:gz')\nassert sorted(m.name.removeprefix('./') for m in t) == \
+                      ['backup_metadata.json', 'library.db']\n\
+                      sys.stdout.buffer.write([t.extractfile(m).read() for m in t if m.name.endswith('library.db')][0])";
+        for (bytes, content) in accepted.iter().step_by(accepted.len().div_ceil(compared.max(1)).max(1)) {
+            write(world.path("x.tar.gz"), bytes);
+            world.tool("gzip").args(["-t", "x.tar.gz"]).run().ok();
+            let out = world.tool("python3").args(["-c", script, "x.tar.gz"]).run().ok();
+            same("Python's content", &out.stdout, content);
+        }
+    }
+    figures(&format!(
+        "fuzz: {tried} archives, {} accepted, {compared} compared with gzip and tarfile",
+        accepted.len()
+    ));
+}
+
+#[test]
+fn tails_metadata_and_headers() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("x");
+    let db = tiny_database();
+    let text = metadata(&db).to_string().into_bytes();
+    let blocks = archive(&db, &metadata(&db));
+    let mut random = Random(0x7a11);
+    let start = Instant::now();
+    let mut tried = 0_u64;
+    while start.elapsed() < length() {
+        let mut bytes = blocks.clone();
+        random.mutate(&mut bytes, &text);
+        write(&path, &bytes);
+        // An error or not, but no panic, and nothing larger than it may be.
+        let _ = glimpse(&std::fs::File::open(&path).unwrap(), bytes.len() as u64);
+        for _ in 0..20 {
+            let mut json = text.clone();
+            random.mutate(&mut json, b"{}[]\":,0123456789eE+-.\\u0000\0\xff\xed\xa0\x80null");
+            if let Ok(parsed) = Metadata::parse(&json, Layout::Blocks) {
+                let again: serde_json::Value = serde_json::from_slice(&json).unwrap();
+                assert_eq!(again["schema_version"], parsed.schema_version);
+                assert_eq!(again["created_at"], parsed.created_at.as_str());
+            }
+            let mut header = db[..100].to_vec();
+            random.mutate(&mut header, &db);
+            if let Ok(header) = Header::parse(&header) {
+                assert!(header.page_size.is_power_of_two());
+                let _ = (header.database_size(), header.check_size(random.below(1 << 30) as u64));
+            }
+            tried += 1;
+        }
+    }
+    figures(&format!("fuzz: {tried} metadata and headers, {} tails", tried / 20));
+}
