@@ -1,0 +1,9 @@
+//! The recipes of the manual and the README, run as they stand there, with the real programs of other people.
+
+#[path = "../../examples/sample-library/generate.rs"]
+mod generate;
+mod place;
+
+mod remote;
+mod scripts;
+mod tools;
