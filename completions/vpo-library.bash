@@ -44,6 +44,8 @@ _vpo_library_files() {
     local name
     compopt -o filenames 2>/dev/null
     while IFS= read -r name; do
+        # Hidden ones only for who asks for them.
+        [[ ${name##*/} == .* && ${current##*/} != .* ]] && continue
         [[ -d $name || -z $1 || $name == *"$1" ]] && COMPREPLY+=("$name")
     done < <(compgen -f -- "$current")
 }
@@ -52,7 +54,7 @@ _vpo_library_directories() {
     local name
     compopt -o filenames 2>/dev/null
     while IFS= read -r name; do
-        COMPREPLY+=("$name")
+        [[ ${name##*/} == .* && ${current##*/} != .* ]] || COMPREPLY+=("$name")
     done < <(compgen -d -- "$current")
 }
 
