@@ -19,8 +19,9 @@
 //! | everyday use | [`porcelain`] | runs the other programs, joined by pipes |
 //! | command line | [`cli`] | arguments, environment, streams, terminal, reports, exit status |
 //! | operations | [`library`], [`backups`] | the live library; archives as a person has them |
-//! | formats | [`archive`], [`database`] | the archive format; SQLite files |
-//! | ground | [`files`], [`signals`], [`failure`], [`time`], [`size`] | files that appear whole or not at all; how things end |
+//! | formats | [`archive`] | the archive format |
+//! | files | [`files`], [`database`] | files that appear whole or not at all; SQLite files as such |
+//! | ground | [`signals`], [`failure`], [`time`], [`size`] | how things end; what things are measured in |
 
 pub mod archive;
 pub mod backups;

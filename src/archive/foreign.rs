@@ -17,10 +17,7 @@ const FORMATS: [(&[u8], &str); 7] = [
 pub fn refuse(head: &[u8]) -> anyhow::Error {
     let wrong = |what: &str| Kind::InvalidArchive.because(format!("this is {what}; vpo backups are .tar.gz"));
     if head.is_empty() {
-        return Kind::InvalidArchive
-            .because("this is empty; vpo backups are .tar.gz")
-            .hint("in a pipeline, the program before this one may have failed")
-            .into();
+        return wrong("empty").into();
     }
     if head.starts_with(b"SQLite format 3\0") {
         return wrong("a bare SQLite database")

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options};
 use vpo_library::cli::{self, Progress};
+use vpo_library::failure::{Kind, kind};
 use vpo_library::library::{Request, restore};
 use vpo_library::time::Time;
 use vpo_library::{backups, files};
@@ -103,7 +104,12 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         }
     });
     progress.clear();
-    let (plan, outcome) = done?;
+    let (plan, outcome) = done.map_err(|error| match kind(&error) {
+        Kind::InvalidArchive if config.archive != Path::new("-") => {
+            error.context(format!("'{}' is no whole backup", config.archive.display()))
+        }
+        _ => error,
+    })?;
     if config.dry_run {
         cli::would_restore(&plan, &config.archive, config.json, config.quiet)?;
     } else {

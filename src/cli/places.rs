@@ -60,7 +60,7 @@ fn configured_library() -> anyhow::Result<Option<PathBuf>> {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(Kind::Usage.error(format!("cannot parse '{shown}': it is not UTF-8")));
+            return Err(unparsable(&config, "it is not UTF-8"));
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read '{shown}'")),
     };
@@ -68,14 +68,21 @@ fn configured_library() -> anyhow::Result<Option<PathBuf>> {
         let line = error
             .span()
             .map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-        Kind::Usage.error(format!("cannot parse '{shown}': line {line}: {}", error.message()))
+        unparsable(&config, &format!("line {line}: {}", error.message()))
     })?;
     match table.get("database_path") {
         None => Ok(None),
         Some(toml::Value::String(path)) if path.is_empty() => Ok(None),
         Some(toml::Value::String(path)) => Ok(Some(expand(Path::new(path)))),
-        Some(_) => Err(Kind::Usage.error(format!("cannot parse '{shown}': 'database_path' is no string"))),
+        Some(_) => Err(unparsable(&config, "'database_path' is no string")),
     }
+}
+
+fn unparsable(config: &Path, why: &str) -> anyhow::Error {
+    Kind::Usage
+        .because(format!("cannot parse '{}': {why}", config.display()))
+        .hint("mend it, or name the library: --db PATH, or VPO_DATABASE_PATH")
+        .into()
 }
 
 /// `~/.vpo`

@@ -1,10 +1,12 @@
 //! The progress bar on stderr.
 
+use std::fmt::Write;
 use std::io::{self, Read};
 use std::time::Duration;
 
 use super::terminal::is_capable;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::size::human;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Draws how much of something is done. Where it was not asked for, or stderr is no terminal, it draws nothing.
 #[derive(Clone)]
@@ -21,10 +23,21 @@ impl Progress {
         };
         let bar = ProgressBar::with_draw_target(total, target);
         let template = match total {
-            Some(_) => "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}",
-            None => "{spinner} {binary_bytes} {binary_bytes_per_sec}",
+            Some(_) => "{wide_bar} {done} of {size} {rate} {eta}",
+            None => "{spinner} {done} {rate}",
         };
         if let Ok(style) = ProgressStyle::with_template(template) {
+            // The same units as in the reports. What can't be drawn is not drawn.
+            let style = style
+                .with_key("done", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", human(state.pos()));
+                })
+                .with_key("size", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}", human(state.len().unwrap_or(0)));
+                })
+                .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
+                    let _ = write!(out, "{}/s", human(state.per_sec() as u64));
+                });
             bar.set_style(style.progress_chars("=> "));
         }
         if wanted {

@@ -174,12 +174,12 @@ impl Live {
 
     /// Hands every page, in order, to `sink`.
     pub fn pages(&self, sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        pages(&self.connection, sink).with_context(|| format!("cannot read the library '{}'", self.path.display()))
+        pages(&self.connection, sink)
     }
 
     /// Runs SQLite's quick_check.
     pub fn check(&self) -> anyhow::Result<()> {
-        quick_check(&self.connection).with_context(|| format!("the library '{}' is damaged", self.path.display()))
+        quick_check(&self.connection).map_err(|error| damaged(&self.path, error))
     }
 
     /// Stops what another thread does with this connection.
@@ -213,6 +213,19 @@ impl Drop for Live {
     }
 }
 
+/// The error of a library that did not pass its check, or could not be checked.
+pub(super) fn damaged(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let shown = path.display();
+    match kind(&error) {
+        Kind::Database => Kind::Database
+            .because(format!("the library '{shown}' is damaged"))
+            .hint("'vpo-library restore latest' brings back the newest backup; the damaged file is kept beside it")
+            .source(error)
+            .into(),
+        _ => error.context(format!("cannot check the library '{shown}'")),
+    }
+}
+
 /// The path of the library itself, symlinks resolved.
 ///
 /// # Errors
@@ -243,10 +256,11 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
 /// The lock-byte page, which SQLite never writes, comes as zeros
 /// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
 pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        sink(row.get_ref(0)?.as_blob()?)?;
+    let failed = "cannot read the library's pages";
+    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage").context(failed)?;
+    let mut rows = statement.query([]).context(failed)?;
+    while let Some(row) = rows.next().context(failed)? {
+        sink(row.get_ref(0).context(failed)?.as_blob().context(failed)?)?;
     }
     Ok(())
 }

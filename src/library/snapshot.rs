@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::live::Live;
+use super::live::{Live, damaged};
 use crate::database::{Facts, immutable, quick_check};
 use crate::failure::Kind;
 use crate::files::{Temporary, require_space};
@@ -76,7 +76,7 @@ pub fn snapshot(
         let copy = private_copy(&live, &options.scratch, &facts)?;
         live.close()?;
         let check = match options.check {
-            true => Some(Check::of_copy(copy.path())?),
+            true => Some(Check::of_copy(copy.path(), path)?),
             false => None,
         };
         let sent = send_file(copy.file(), |bytes| send(&mut outlet, bytes));
@@ -139,11 +139,12 @@ impl Check {
         Self::start(interrupt, work)
     }
 
-    /// Of a copy that nobody writes.
-    fn of_copy(path: &Path) -> anyhow::Result<Self> {
+    /// Of a copy that nobody writes, made of `library`.
+    fn of_copy(path: &Path, library: &Path) -> anyhow::Result<Self> {
         let connection = immutable(path)?;
         let interrupt = connection.get_interrupt_handle();
-        let work = move || quick_check(&connection).context("the library is damaged");
+        let library = library.to_owned();
+        let work = move || quick_check(&connection).map_err(|error| damaged(&library, error));
         Self::start(interrupt, work)
     }
 

@@ -67,7 +67,7 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     {
         let older = cli::quoted(&older);
         cli::note(&format!(
-            "hint: the next older backup is {older}: vpo-library restore {older}"
+            "hint: restore the next older backup: vpo-library restore {older}"
         ));
     }
     result.map(|()| 0)
@@ -78,7 +78,10 @@ fn choose(operand: Option<&Path>, directory: &Path) -> anyhow::Result<(PathBuf, 
     match operand {
         Some(operand) if operand == Path::new("-") => Ok(("-".into(), None)),
         Some(operand) if operand == Path::new("latest") => {
-            let mut backups = ordinary_backups(directory)?.into_iter();
+            let mut backups = match ordinary_backups(directory) {
+                Err(error) if kind(&error) == Kind::NotFound => return Err(none_in(directory)),
+                listed => listed?.into_iter(),
+            };
             let latest = backups.next().ok_or_else(|| none_in(directory))?;
             Ok((latest.path, backups.next().map(|backup| backup.path)))
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::pipeline::{Ends, Stage, run};
 use super::{Common, Log, named_backup};
-use crate::cli;
+use crate::cli::{self, Reported};
 use crate::failure::Kind;
 
 /// Verifies the named backups, or every backup of the backup directory.
@@ -37,16 +37,24 @@ pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::R
         );
     }
     let capture = !cli::is_terminal(std::io::stderr());
-    run(
-        vec![Stage::new("vpo-verify", args)],
-        Ends {
-            capture,
-            documented: common.json,
-            ..Ends::default()
-        },
-        common.verbose,
-    )?;
-    Ok(0)
+    let ends = Ends {
+        capture,
+        documented: common.json,
+        ..Ends::default()
+    };
+    let verified = run(vec![Stage::new("vpo-verify", args)], ends, common.verbose);
+    // Its report says which and why; this is for the log.
+    verified
+        .map(|()| 0)
+        .map_err(|error| match error.downcast::<Reported>() {
+            Ok(reported) if reported.status == Kind::InvalidArchive.code() => Reported {
+                message: "a backup is not whole".into(),
+                ..reported
+            }
+            .into(),
+            Ok(reported) => reported.into(),
+            Err(error) => error,
+        })
 }
 
 /// Lists the backups of the backup directory.

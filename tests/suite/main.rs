@@ -1,0 +1,16 @@
+//! The contract of the programs as tests: the real executables, joined by real pipes.
+
+#[path = "../../examples/sample-library/generate.rs"]
+mod generate;
+mod harness;
+
+mod contract;
+mod fixtures;
+mod interop;
+mod listing;
+mod pack;
+mod restore;
+mod roundtrip;
+mod snapshot;
+mod verify;
+mod wrapper;

@@ -1,0 +1,922 @@
+//! `vpo-unpack-restore`: the library is the old one or the new one, whole, whatever happens.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::generate::{AutoVacuum, Journal, Sample, Size};
+use crate::harness::*;
+
+/// The library that is replaced.
+fn old() -> Sample {
+    Sample { seed: 2, ..files(40) }
+}
+
+/// A world with an old library and, as `new.tar.gz`, a backup of another one; and the content of both.
+struct Scene {
+    world: World,
+    old: String,
+    new: String,
+}
+
+impl Scene {
+    fn with(old: &Sample, new: &Sample) -> Self {
+        let world = World::new();
+        make(new, &world.path("new.db"));
+        write(world.path("new.tar.gz"), &world.archive_of(&world.path("new.db")));
+        let new = dump(&world.path("new.db"));
+        world.make_library(old);
+        let old = dump(&world.library());
+        Scene { world, old, new }
+    }
+
+    fn new() -> Self {
+        Self::with(&old(), &files(100))
+    }
+
+    fn cmd(&self) -> Cmd {
+        self.world.cmd("vpo-unpack-restore")
+    }
+
+    /// Restores with `--yes` and these options.
+    #[track_caller]
+    fn restore(&self, options: &[&str]) -> Output {
+        self.cmd().arg("--yes").args(options).arg("new.tar.gz").run()
+    }
+
+    /// Fails with this code, with and without `--dry-run`, and touches nothing.
+    #[track_caller]
+    fn refused(&self, code: i32, options: &[&str], needles: &[&str]) -> Output {
+        let dry = || self.restore(&[&["--dry-run"], options].concat());
+        unchanged(&self.world.home(), || dry().fails_after_all(code, needles));
+        let out = unchanged(&self.world.home(), || {
+            self.restore(options).fails_after_all(code, needles)
+        });
+        self.world.clean();
+        out
+    }
+
+    #[track_caller]
+    fn has_new_content(&self) {
+        same_content("the restored library", &dump(&self.world.library()), &self.new);
+        self.world.clean();
+    }
+
+    /// What lies beside the library under a name that begins with that of a replaced one.
+    fn aside(&self) -> Vec<PathBuf> {
+        let dir = self.world.home().join(".vpo");
+        let names = names(&dir);
+        let aside = names.iter().filter(|name| name.starts_with("library.db.replaced-"));
+        aside.map(|name| dir.join(name)).collect()
+    }
+}
+
+#[test]
+fn where_there_is_no_library() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    std::fs::remove_file(world.library()).unwrap();
+    // Nobody is asked.
+    let out = scene.cmd().arg("new.tar.gz").run().silent();
+    assert!(out.text().contains("library.db"), "{}", out.text());
+    same("bytes", &read(world.library()), &read(world.path("new.db")));
+    assert_eq!(mode(&world.library()), 0o600);
+    assert_eq!(names(&world.home().join(".vpo")), ["library.db"]);
+
+    for from in [
+        scene.cmd().args(["--db", "a/b/lib.db", "new.tar.gz"]),
+        scene
+            .cmd()
+            .args(["--db", "c/lib.db"])
+            .input(&read(world.path("new.tar.gz"))),
+        scene
+            .cmd()
+            .args(["--db", "d/lib.db", "-"])
+            .stdin_file(&world.path("new.tar.gz")),
+    ] {
+        from.run().silent();
+    }
+    for dir in ["a", "a/b", "c", "d"] {
+        assert_eq!(mode(&world.path(dir)), 0o700);
+    }
+    for path in ["a/b/lib.db", "c/lib.db", "d/lib.db"] {
+        same(path, &read(world.path(path)), &read(world.path("new.db")));
+    }
+    // A dry run does not even make the directory.
+    unchanged(&world.path(""), || {
+        scene
+            .cmd()
+            .args(["--dry-run", "--db", "e/f/lib.db", "new.tar.gz"])
+            .run()
+            .silent();
+    });
+    world.clean();
+}
+
+#[test]
+fn a_new_library_belongs_to_the_owner_of_its_directory() {
+    let scene = Scene::new();
+    let dir = scene.world.path("d");
+    std::fs::create_dir(&dir).unwrap();
+    if std::os::unix::fs::chown(&dir, Some(1234), Some(2345)).is_err() {
+        return skipped("owner of a new library", "this user can't give files away");
+    }
+    scene.cmd().args(["--db", "d/lib.db", "new.tar.gz"]).run().silent();
+    let meta = dir.join("lib.db").metadata().unwrap();
+    assert_eq!((meta.uid(), meta.gid()), (1234, 2345));
+}
+
+#[test]
+fn a_sound_library_is_replaced_in_place() {
+    for (from, to) in [
+        (Journal::Wal, Journal::Wal),
+        (Journal::Delete, Journal::Wal),
+        (Journal::Wal, Journal::Delete),
+        (Journal::Delete, Journal::Delete),
+    ] {
+        println!("{from:?} -> {to:?}");
+        let scene = Scene::with(
+            &Sample { journal: from, ..old() },
+            &Sample {
+                journal: to,
+                ..files(100)
+            },
+        );
+        let library = scene.world.library();
+        std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let _ = std::os::unix::fs::chown(&library, Some(1234), Some(2345));
+        let hard = scene.world.home().join("hard link");
+        std::fs::hard_link(&library, &hard).unwrap();
+        let before = library.metadata().unwrap();
+        let out = scene.restore(&[]).silent();
+        assert!(out.text().contains("100"), "{}", out.text());
+        scene.has_new_content();
+        let after = library.metadata().unwrap();
+        assert_eq!(
+            (after.ino(), after.uid(), after.gid()),
+            (before.ino(), before.uid(), before.gid())
+        );
+        assert_eq!(mode(&library), 0o640);
+        same_content("by its other name", &dump(&hard), &scene.new);
+        assert_eq!(names(&scene.world.home().join(".vpo")), ["library.db"]);
+        // And VPO goes on with it.
+        let mut peer = Peer::open(&library);
+        peer.sql("PRAGMA journal_mode = WAL");
+        peer.insert(3);
+        assert_eq!(peer.sql("PRAGMA integrity_check"), "ok");
+    }
+}
+
+#[test]
+fn other_page_sizes_and_auto_vacuum() {
+    let shape = |page_size, auto_vacuum, journal| Sample {
+        page_size,
+        auto_vacuum,
+        journal,
+        ..Sample::default()
+    };
+    let none = AutoVacuum::None;
+    let wal = Journal::Wal;
+    for (from, to) in [
+        (shape(4096, none, wal), shape(512, none, wal)),
+        (shape(512, none, wal), shape(4096, none, wal)),
+        (shape(4096, none, wal), shape(65536, none, wal)),
+        (shape(65536, none, wal), shape(1024, none, wal)),
+        (shape(4096, none, Journal::Delete), shape(8192, none, wal)),
+        (shape(4096, AutoVacuum::Full, wal), shape(4096, none, wal)),
+        (shape(4096, AutoVacuum::Incremental, wal), shape(4096, none, wal)),
+        (shape(4096, none, wal), shape(4096, AutoVacuum::Full, wal)),
+        (
+            shape(4096, AutoVacuum::Full, wal),
+            shape(4096, AutoVacuum::Incremental, wal),
+        ),
+        (
+            shape(1024, AutoVacuum::Full, Journal::Delete),
+            shape(4096, AutoVacuum::Incremental, Journal::Delete),
+        ),
+    ] {
+        let what = format!("{from:?} -> {to:?}");
+        println!("{what}");
+        let scene = Scene::with(
+            &Sample {
+                size: Size::Files(60),
+                ..from
+            },
+            &Sample { seed: 3, ..to },
+        );
+        // Longer than the new one, and shorter.
+        scene.restore(&["--safety-dir", "safe"]).silent();
+        scene.has_new_content();
+        let mut peer = Peer::open(&scene.world.library());
+        assert_eq!(peer.sql("PRAGMA integrity_check"), "ok", "{what}");
+        assert_eq!(peer.sql("PRAGMA page_size"), to.page_size.to_string(), "{what}");
+        let auto_vacuum = (to.auto_vacuum as i32).to_string();
+        assert_eq!(peer.sql("PRAGMA auto_vacuum"), auto_vacuum, "{what}");
+        peer.sql("PRAGMA journal_mode = WAL");
+        peer.insert(3);
+        peer.close();
+        let safety = scene.world.path("safe").join(&names(&scene.world.path("safe"))[0]);
+        same_content(&what, &dump_bytes(&unpack(&read(safety)).0), &scene.old);
+    }
+}
+
+#[test]
+fn nothing_to_lose_is_moved_aside() {
+    let empty: &dyn Fn(&Path) = &|path| write(path, b"");
+    let blank: &dyn Fn(&Path) = &|path| sqlite(path, "PRAGMA user_version = 7");
+    for prepare in [empty, blank] {
+        let scene = Scene::new();
+        let library = scene.world.library();
+        std::fs::remove_file(&library).unwrap();
+        prepare(&library);
+        let was = read(&library);
+        scene.restore(&["--safety-dir", "safe"]).ok();
+        same("bytes", &read(&library), &read(scene.world.path("new.db")));
+        let aside = scene.aside();
+        assert_eq!(aside.len(), 1);
+        assert_eq!(read(&aside[0]), was);
+    }
+}
+
+/// Spoils the library in a way of its own.
+type Damage = (&'static str, &'static dyn Fn(&mut Vec<u8>));
+
+const DAMAGES: [Damage; 5] = [
+    ("no header", &|bytes| bytes[..100].fill(0)),
+    ("text", &|bytes| *bytes = b"this was a library once\n".repeat(400)),
+    ("cut off", &|bytes| bytes.truncate(bytes.len() / 2)),
+    ("a damaged page", &|bytes| {
+        let middle = bytes.len() / 8192 * 4096;
+        bytes[middle..middle + 4096].fill(0x55);
+    }),
+    ("a damaged schema", &|bytes| bytes[100..4096].fill(0xff)),
+];
+
+#[test]
+fn a_damaged_library_is_moved_aside() {
+    for (name, damage) in DAMAGES {
+        println!("{name}");
+        let scene = Scene::new();
+        let library = scene.world.library();
+        let mut bytes = read(&library);
+        damage(&mut bytes);
+        write(&library, &bytes);
+        std::fs::set_permissions(&library, std::fs::Permissions::from_mode(0o664)).unwrap();
+        let owned = std::os::unix::fs::chown(&library, Some(1234), Some(2345)).is_ok();
+        unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).ok());
+        let out = scene.restore(&["--json", "--safety-dir", "safe"]).ok();
+        assert_eq!(out.json()["safety_backup"], json!(null));
+        same("bytes", &read(&library), &read(scene.world.path("new.db")));
+        let aside = scene.aside();
+        assert_eq!(aside.len(), 1, "{name}: {aside:?}");
+        same(name, &read(&aside[0]), &bytes);
+        assert_eq!(mode(&library), 0o664, "{name}");
+        if owned {
+            let meta = library.metadata().unwrap();
+            assert_eq!((meta.uid(), meta.gid()), (1234, 2345), "{name}");
+        }
+        assert!(!scene.world.path("safe").exists() || names(&scene.world.path("safe")).is_empty());
+        scene.world.clean();
+    }
+}
+
+#[test]
+fn a_damaged_library_keeps_its_side_files() {
+    let scene = Scene::new();
+    let library = scene.world.library();
+    let mut peer = Peer::open(&library);
+    peer.insert(20);
+    peer.kill();
+    let log = read(beside(&library, "-wal"));
+    // Of a copy, so that the log stays as it is.
+    let copy = scene.world.path("copy.db");
+    write(&copy, &read(&library));
+    damage_index(&copy);
+    let bytes = read(&copy);
+    write(&library, &bytes);
+    assert!(!log.is_empty());
+    scene.restore(&[]).ok();
+    same("bytes", &read(&library), &read(scene.world.path("new.db")));
+    let aside = scene.aside();
+    let main = aside
+        .iter()
+        .find(|path| !path.to_str().unwrap().ends_with("-wal") && !path.to_str().unwrap().ends_with("-shm"));
+    let main = main.unwrap();
+    same("the library", &read(main), &bytes);
+    same("its log", &read(beside(main, "-wal")), &log);
+    scene.has_new_content();
+}
+
+#[test]
+fn a_damaged_library_in_use() {
+    let scene = Scene::new();
+    let mut peer = Peer::open(&scene.world.library());
+    peer.sql("BEGIN; SELECT count(*) FROM files");
+    let mut bytes = read(scene.world.library());
+    let middle = bytes.len() / 8192 * 4096;
+    bytes[middle..middle + 4096].fill(0x55);
+    write(scene.world.library(), &bytes);
+    scene.refused(43, &["--timeout", "0.1"], &[&peer.pid()]);
+    peer.kill();
+}
+
+#[test]
+fn the_log_of_a_library_that_vanished_is_not_replayed() {
+    let scene = Scene::new();
+    let library = scene.world.library();
+    let mut peer = Peer::open(&library);
+    peer.insert(20);
+    peer.kill();
+    std::fs::remove_file(&library).unwrap();
+    let log = read(beside(&library, "-wal"));
+    scene.cmd().arg("new.tar.gz").run().ok();
+    scene.has_new_content();
+    let aside = scene.aside();
+    let kept = aside
+        .iter()
+        .find(|path| path.to_str().unwrap().ends_with("-wal"))
+        .unwrap();
+    same("the log", &read(kept), &log);
+    assert!(!beside(&library, "-wal").exists());
+}
+
+#[test]
+fn a_database_of_somebody_else_is_never_replaced() {
+    for sql in [
+        "CREATE TABLE photos (x); INSERT INTO photos VALUES (1)",
+        "PRAGMA journal_mode = WAL; CREATE TABLE files (size_bytes)",
+        "CREATE TABLE _meta (key, value); INSERT INTO _meta VALUES ('schema_version', '27')",
+    ] {
+        let scene = Scene::new();
+        std::fs::remove_file(scene.world.library()).unwrap();
+        sqlite(&scene.world.library(), sql);
+        scene.refused(42, &[], &["library.db"]).hint();
+    }
+}
+
+#[test]
+fn symlinks_are_followed() {
+    let scene = Scene::new();
+    let home = scene.world.home();
+    std::fs::create_dir(home.join("real")).unwrap();
+    std::fs::rename(scene.world.library(), home.join("real/lib.db")).unwrap();
+    std::os::unix::fs::symlink("../real/lib.db", home.join(".vpo/two.db")).unwrap();
+    std::os::unix::fs::symlink("two.db", scene.world.library()).unwrap();
+    let inode = home.join("real/lib.db").metadata().unwrap().ino();
+    scene.restore(&[]).silent();
+    assert!(scene.world.library().is_symlink() && home.join(".vpo/two.db").is_symlink());
+    assert_eq!(home.join("real/lib.db").metadata().unwrap().ino(), inode);
+    scene.has_new_content();
+    assert_eq!(names(&home.join("real")), ["lib.db"]);
+
+    // To a library that is missing, and one in a circle.
+    std::fs::remove_file(home.join("real/lib.db")).unwrap();
+    scene.restore(&[]).silent();
+    assert!(scene.world.library().is_symlink());
+    same(
+        "bytes",
+        &read(home.join("real/lib.db")),
+        &read(scene.world.path("new.db")),
+    );
+    std::fs::remove_file(home.join(".vpo/two.db")).unwrap();
+    std::os::unix::fs::symlink("library.db", home.join(".vpo/two.db")).unwrap();
+    unchanged(&home, || scene.restore(&[]).fails(40, &[]));
+}
+
+#[test]
+fn whoever_has_the_library_open_is_named() {
+    for (journal, sql) in [
+        (Journal::Wal, "SELECT 1"),
+        (Journal::Wal, "BEGIN; SELECT count(*) FROM files"),
+        (Journal::Wal, "BEGIN IMMEDIATE"),
+        (Journal::Wal, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT"),
+        (Journal::Delete, "BEGIN; SELECT count(*) FROM files"),
+        (Journal::Delete, "BEGIN IMMEDIATE"),
+        (Journal::Delete, "BEGIN EXCLUSIVE"),
+    ] {
+        println!("{journal:?} {sql}");
+        let scene = Scene::with(&Sample { journal, ..old() }, &files(100));
+        let mut peer = Peer::open(&scene.world.library());
+        peer.sql(sql);
+        let options = ["--timeout", "0.1", "--safety-dir", "safe"];
+        let out = scene.refused(43, &options, &[&peer.pid(), "suite"]);
+        assert!(out.hint().contains("daemon"), "{}", out.stderr);
+        assert!(!scene.world.path("safe").exists() || names(&scene.world.path("safe")).is_empty());
+        let out = scene.restore(&["--json", "--timeout", "0"]);
+        out.fails(43, &[&peer.pid()]).json_error(43);
+        // Until it is gone.
+        let waiting = scene.cmd().args(["--yes", "--timeout", "60", "new.tar.gz"]).start();
+        peer.kill();
+        waiting.finish().ok();
+        scene.has_new_content();
+    }
+}
+
+#[test]
+fn rows_of_a_writer_are_never_lost_unnoticed() {
+    // What was committed before the restore is in the safety backup, in whichever file it lay.
+    let scene = Scene::new();
+    let mut peer = Peer::open(&scene.world.library());
+    peer.insert(30);
+    peer.kill();
+    let committed = dump(&scene.world.library());
+    assert_ne!(committed, scene.old);
+    scene.restore(&["--safety-dir", "safe"]).ok();
+    scene.has_new_content();
+    let safe = scene.world.path("safe");
+    same_content(
+        "safety backup",
+        &dump_bytes(&unpack(&read(safe.join(&names(&safe)[0]))).0),
+        &committed,
+    );
+}
+
+#[test]
+fn an_idle_connection_in_rollback_mode_sees_the_new_content() {
+    let scene = Scene::with(
+        &Sample {
+            journal: Journal::Delete,
+            ..old()
+        },
+        &files(100),
+    );
+    let mut peer = Peer::open(&scene.world.library());
+    assert_eq!(peer.sql("SELECT count(*) FROM files"), "40");
+    scene.restore(&[]).ok();
+    assert_eq!(peer.sql("SELECT count(*) FROM files"), "100");
+    peer.insert(1);
+    assert_eq!(peer.sql("PRAGMA integrity_check"), "ok");
+    assert_eq!(peer.sql("SELECT count(*) FROM files"), "101");
+}
+
+#[test]
+fn a_hot_journal_is_rolled_back_first() {
+    let scene = Scene::with(
+        &Sample {
+            journal: Journal::Delete,
+            ..files(500)
+        },
+        &files(100),
+    );
+    let mut peer = Peer::open(&scene.world.library());
+    peer.sql("PRAGMA cache_size = 2; BEGIN IMMEDIATE; UPDATE files SET filename = hex(randomblob(60))");
+    peer.kill();
+    assert!(
+        beside(&scene.world.library(), "-journal").metadata().unwrap().len() > 512,
+        "no hot journal"
+    );
+    unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).ok());
+    scene.restore(&["--safety-dir", "safe"]).ok();
+    scene.has_new_content();
+    let safe = scene.world.path("safe");
+    same_content(
+        "safety backup",
+        &dump_bytes(&unpack(&read(safe.join(&names(&safe)[0]))).0),
+        &scene.old,
+    );
+}
+
+#[test]
+fn the_question() {
+    for (answer, yes) in [
+        ("y\n", true),
+        ("yes\n", true),
+        ("YES\n", true),
+        ("Y\n", true),
+        ("n\n", false),
+        ("\n", false),
+        ("yeah\n", false),
+        ("\x04", false),
+    ] {
+        for piped in [false, true] {
+            println!("{answer:?}, archive on stdin: {piped}");
+            let scene = Scene::new();
+            let cmd = match piped {
+                true => scene.cmd().input(&read(scene.world.path("new.tar.gz"))),
+                false => scene.cmd().arg("new.tar.gz"),
+            };
+            let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+            let running = cmd.start();
+            let question = terminal.wait_for("? ");
+            assert!(question.contains("library.db"), "{question}");
+            terminal.type_in(answer);
+            let rest = std::thread::spawn(|| terminal.rest());
+            if yes {
+                running.finish().exits(0);
+                scene.has_new_content();
+            } else {
+                unchanged(&scene.world.library(), || running.finish().exits(1));
+                same_content("untouched", &dump(&scene.world.library()), &scene.old);
+            }
+            rest.join().unwrap();
+            scene.world.clean();
+        }
+    }
+}
+
+#[test]
+fn when_nobody_can_be_asked() {
+    let scene = Scene::new();
+    for options in [&[][..], &["--json"]] {
+        let cmd = scene.cmd().args(options).arg("new.tar.gz");
+        let out = unchanged(&scene.world.home(), || cmd.run()).fails(1, &[]);
+        assert!(out.hint().contains("--yes"), "{}", out.stderr);
+        if !options.is_empty() {
+            out.json_error(1);
+        }
+    }
+    // A terminal on another stream is none to ask on.
+    let (cmd, terminal) = scene.cmd().arg("new.tar.gz").terminal(&[Stream::Out]);
+    unchanged(&scene.world.home(), || cmd.run()).fails(1, &[]);
+    assert_eq!(terminal.rest(), "");
+    scene.world.clean();
+    // With --yes, and in a dry run, nobody is asked on a terminal either.
+    for option in ["--dry-run", "--yes"] {
+        let (cmd, terminal) = scene.cmd().args([option, "new.tar.gz"]).terminal(&[Stream::Err]);
+        let shown = std::thread::spawn(|| terminal.rest());
+        cmd.run().ok();
+        let shown = shown.join().unwrap();
+        assert!(!shown.contains("? "), "{shown}");
+    }
+    scene.has_new_content();
+}
+
+#[test]
+fn a_backup_that_is_too_new() {
+    let schema = |n| Sample {
+        schema_version: n,
+        ..files(100)
+    };
+    let scene = Scene::with(&old(), &schema(28));
+    let out = scene.refused(45, &[], &["28", "27"]);
+    assert!(out.stderr.contains("--current-schema"), "{}", out.stderr);
+    scene.restore(&["--json"]).fails(45, &[]).json_error(45);
+    scene.refused(45, &["--current-schema", "27"], &["28"]);
+    let variable = |value: &str| scene.cmd().env("VPO_SCHEMA_VERSION", value).args(["--yes", "--json"]);
+    unchanged(&scene.world.home(), || {
+        variable("27").arg("new.tar.gz").run().fails(45, &[])
+    });
+    unchanged(&scene.world.home(), || {
+        // The option comes first.
+        variable("28")
+            .args(["--current-schema", "27", "new.tar.gz"])
+            .run()
+            .fails(45, &[]);
+        variable("many")
+            .arg("new.tar.gz")
+            .run()
+            .fails(2, &["VPO_SCHEMA_VERSION"]);
+    });
+    let json = variable("28").arg("new.tar.gz").run().silent().json();
+    assert_eq!(json["schema_mismatch"], false);
+    scene.has_new_content();
+    scene.restore(&["--current-schema", "28"]).silent();
+
+    // The library itself tells that VPO is newer; without one, 27 is assumed.
+    let scene = Scene::with(
+        &Sample {
+            schema_version: 30,
+            ..old()
+        },
+        &schema(30),
+    );
+    scene.restore(&[]).silent();
+    std::fs::remove_file(scene.world.library()).unwrap();
+    scene.refused(45, &[], &["30", "27"]);
+}
+
+#[test]
+fn a_backup_that_is_older() {
+    let scene = Scene::with(
+        &old(),
+        &Sample {
+            schema_version: 26,
+            ..files(100)
+        },
+    );
+    let out = unchanged(&scene.world.home(), || scene.restore(&["--dry-run", "--json"])).ok();
+    let json = out.json();
+    assert_eq!(json["schema_version"], 26);
+    assert_eq!(json["current_schema_version"], 27);
+    assert_eq!(json["schema_mismatch"], true);
+    // The warning comes before the question.
+    let out = unchanged(&scene.world.home(), || scene.cmd().arg("new.tar.gz").run()).exits(1);
+    let (first, last) = (out.stderr.find("migrate").unwrap(), out.stderr.find("--yes").unwrap());
+    assert!(first < last, "{}", out.stderr);
+    let out = scene.restore(&["--json"]).ok();
+    assert!(
+        out.stderr.contains("26") && out.stderr.contains("migrate"),
+        "{}",
+        out.stderr
+    );
+    assert_eq!(out.json()["schema_mismatch"], true);
+    scene.has_new_content();
+}
+
+/// The schema that counts is the one in the database, not what VPO wrote beside it.
+#[test]
+fn the_schema_is_that_of_the_database() {
+    let world = World::new();
+    let facts = make(
+        &Sample {
+            schema_version: 28,
+            ..files(10)
+        },
+        &world.path("28.db"),
+    );
+    let mut metadata = vpo_metadata(&facts);
+    metadata["schema_version"] = 20.into();
+    let archive = plain_archive(&read(world.path("28.db")), &metadata);
+    world.cmd("vpo-unpack-restore").input(&archive).run().fails(45, &["28"]);
+    let out = world
+        .cmd("vpo-unpack-restore")
+        .args(["--dry-run", "--json", "--current-schema=28"])
+        .input(&archive);
+    assert_eq!(out.run().silent().json()["schema_version"], 28);
+}
+
+#[test]
+fn safety_backups() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let database = read(world.library());
+    let out = scene.restore(&["--json", "--safety-dir", "safe/deep"]).silent();
+    let safety = PathBuf::from(out.json()["safety_backup"].as_str().unwrap());
+    let safety = world.path(safety);
+    assert_eq!(safety.parent().unwrap(), world.path("safe/deep"));
+    let name = safety.file_name().unwrap().to_str().unwrap().to_owned();
+    assert!(
+        name.starts_with("vpo-library-2") && name.ends_with("Z-replaced.tar.gz"),
+        "{name}"
+    );
+    world.cmd("vpo-verify").arg(&safety).run().silent();
+    same("the replaced library", &unpack(&read(&safety)).0, &database);
+    let listed = world
+        .cmd("vpo-ls-backups")
+        .args(["--json", "safe/deep"])
+        .run()
+        .silent()
+        .json();
+    assert_eq!(listed["backups"][0]["replaced"], true);
+
+    // It leads back.
+    world.cmd("vpo-unpack-restore").arg("--yes").arg(&safety).run().silent();
+    same_content("back", &dump(&world.library()), &scene.old);
+    // Many in one second.
+    for _ in 0..4 {
+        scene.restore(&["--safety-dir", "many"]).silent();
+    }
+    assert_eq!(names(&world.path("many")).len(), 4);
+    assert!(
+        names(&world.path("many"))
+            .iter()
+            .all(|name| name.contains("Z-replaced"))
+    );
+    let out = world.cmd("vpo-verify").args(["--json", "many"]).run().silent();
+    assert_eq!(out.json()["total_count"], 4);
+    // The report tells where it is.
+    let out = scene.restore(&["--safety-dir", "said"]).silent();
+    assert!(out.text().contains(&names(&world.path("said"))[0]), "{}", out.text());
+}
+
+#[test]
+fn without_the_safety_backup_there_is_no_restore() {
+    let scene = Scene::new();
+    write(scene.world.path("file"), b"not a directory");
+    let out = unchanged(&scene.world.home(), || scene.restore(&["--safety-dir", "file"]));
+    out.fails(40, &["file"]);
+    with_mounts("no room for a safety backup", || {
+        let scene = Scene::new();
+        let safe = scene.world.path("small");
+        std::fs::create_dir(&safe).unwrap();
+        make_small(&safe, 16);
+        let out = scene.restore(&["--safety-dir", "small"]);
+        out.fails(44, &["small"]);
+        assert_eq!(names(&safe), [""; 0]);
+        same_content("untouched", &dump(&scene.world.library()), &scene.old);
+        scene.world.clean();
+    });
+}
+
+#[test]
+fn no_room_beside_the_library() {
+    with_mounts("no room beside the library", || {
+        let scene = Scene::with(&old(), &files(1000));
+        let library = read(scene.world.library());
+        let dir = scene.world.path("small");
+        std::fs::create_dir(&dir).unwrap();
+        make_small(&dir, 3800);
+        let restore = |options: &[&str]| {
+            scene
+                .cmd()
+                .args(options)
+                .args(["--db", "small/lib.db", "new.tar.gz"])
+                .run()
+        };
+        // It fits once, but there is nothing to replace.
+        restore(&[]).silent();
+        write(dir.join("lib.db"), &library);
+        // Beside a library that is to be replaced it has to fit twice.
+        for options in [&["--yes"][..], &["--dry-run"]] {
+            let out = unchanged(&dir, || restore(options));
+            out.fails(44, &["small"]);
+        }
+        same("untouched", &read(dir.join("lib.db")), &library);
+    });
+}
+
+#[test]
+fn a_library_that_may_not_be_written() {
+    with_mounts("restore on a read-only file system", || {
+        let scene = Scene::new();
+        make_read_only(&scene.world.home());
+        unchanged(&scene.world.home(), || scene.restore(&[]).fails(40, &[]));
+        unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).fails(40, &[]));
+    });
+    let scene = Scene::new();
+    std::fs::remove_file(scene.world.library()).unwrap();
+    std::fs::create_dir(scene.world.library()).unwrap();
+    scene.refused(40, &[], &["library.db"]);
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let scene = Scene::new();
+    let json = unchanged(&scene.world.home(), || {
+        scene.cmd().args(["--dry-run", "--json", "new.tar.gz"]).run()
+    });
+    let json = json.silent().json();
+    let keys = [
+        "dry_run",
+        "valid",
+        "backup_path",
+        "created_at",
+        "vpo_version",
+        "schema_version",
+        "current_schema_version",
+        "schema_mismatch",
+        "database_size_bytes",
+        "file_count",
+    ];
+    has_keys(&json, &keys);
+    assert_eq!((&json["dry_run"], &json["valid"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&json["backup_path"], &json["created_at"]),
+        (&json!("new.tar.gz"), &json!(TIME))
+    );
+    assert_eq!(
+        (&json["file_count"], &json["schema_mismatch"]),
+        (&json!(100), &json!(false))
+    );
+    assert_eq!(
+        (&json["schema_version"], &json["current_schema_version"]),
+        (&json!(27), &json!(27))
+    );
+    assert_eq!(json["database_size_bytes"], read(scene.world.path("new.db")).len());
+    let text = unchanged(&scene.world.home(), || {
+        scene.cmd().args(["--dry-run", "new.tar.gz"]).run()
+    })
+    .silent();
+    assert!(text.text().contains("100"), "{}", text.text());
+    scene.world.clean();
+
+    // Nor where there is a log, left behind by a crash, with or without its index.
+    let mut peer = Peer::open(&scene.world.library());
+    peer.insert(5);
+    peer.kill();
+    unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).silent());
+    std::fs::remove_file(beside(&scene.world.library(), "-shm")).unwrap();
+    unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).silent());
+    unchanged(&scene.world.home(), || {
+        scene.restore(&["--dry-run", "--safety-dir", "safe"]).silent()
+    });
+    assert!(!scene.world.path("safe").exists());
+}
+
+#[test]
+fn the_report_as_json() {
+    let scene = Scene::new();
+    let json = scene.restore(&["--json"]).silent().json();
+    has_keys(
+        &json,
+        &[
+            "success",
+            "source_path",
+            "database_path",
+            "duration_seconds",
+            "schema_mismatch",
+            "file_count",
+            "safety_backup",
+        ],
+    );
+    assert_eq!(
+        (&json["success"], &json["source_path"]),
+        (&json!(true), &json!("new.tar.gz"))
+    );
+    assert_eq!(json["database_path"], scene.world.library().to_str().unwrap());
+    assert_eq!(
+        (&json["schema_mismatch"], &json["file_count"]),
+        (&json!(false), &json!(100))
+    );
+    assert!(json["duration_seconds"].is_number() && json["safety_backup"].is_null());
+    let json = scene
+        .cmd()
+        .args(["-y", "--json"])
+        .stdin_file(&scene.world.path("new.tar.gz"))
+        .run()
+        .silent()
+        .json();
+    assert_eq!(json["source_path"], "-");
+}
+
+#[test]
+fn what_is_no_archive() {
+    let scene = Scene::new();
+    let archive = read(scene.world.path("new.tar.gz"));
+    for (name, bytes) in [
+        ("cut", &archive[..archive.len() - 1]),
+        ("half", &archive[..archive.len() / 2]),
+        ("more", &[&archive[..], b"x"].concat()),
+        ("empty", b""),
+    ] {
+        println!("{name}");
+        write(scene.world.path("new.tar.gz"), bytes);
+        scene.refused(46, &[], &[]);
+        scene.refused(46, &["--safety-dir", "safe"], &[]);
+    }
+    unchanged(&scene.world.home(), || {
+        scene
+            .cmd()
+            .args(["--yes", "missing.tar.gz"])
+            .run()
+            .fails(20, &["missing.tar.gz"]);
+        scene.cmd().args(["--yes", "."]).run().fails(2, &[]);
+        scene.cmd().args(["--dry-run", "."]).run().fails(2, &[]);
+    });
+    assert!(!scene.world.path("safe").exists());
+}
+
+/// Killed at any moment: the old content or the new one, and the next restore goes well.
+#[test]
+fn killed_at_any_moment() {
+    let scene = Scene::with(&Sample { seed: 2, ..files(700) }, &files(800));
+    let library = scene.world.library();
+    let original = read(&library);
+    // How long it takes here, to kill within it.
+    let start = std::time::Instant::now();
+    scene.restore(&[]).ok();
+    let whole = start.elapsed();
+    let (mut old, mut new) = (0, 0);
+    for step in 0..24 {
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let _ = std::fs::remove_file(beside(&library, suffix));
+        }
+        write(&library, &original);
+        let running = scene.cmd().args(["--yes", "new.tar.gz"]).start();
+        std::thread::sleep(whole * step / 20);
+        running.signal(Signal::KILL);
+        running.finish();
+        let content = dump(&library);
+        match () {
+            () if content == scene.old => old += 1,
+            () if content == scene.new => new += 1,
+            () => panic!("neither the old nor the new content after {step}"),
+        }
+    }
+    println!("{old} old, {new} new");
+    assert!(old > 0, "never killed early enough");
+    scene.restore(&[]).ok();
+    scene.has_new_content();
+}
+
+/// Three processes that open, insert and close all the time: no error but a busy one, and the library stays whole.
+#[test]
+fn restores_among_busy_writers() {
+    let scene = Scene::new();
+    let library = scene.world.library();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let mut peer = Peer::patient(&library, 20000);
+                    peer.insert(2);
+                    peer.close();
+                }
+            });
+        }
+        for _ in 0..6 {
+            let out = scene.restore(&["--timeout", "20"]);
+            if out.status.code() == Some(43) {
+                println!("{}", out.stderr);
+            } else {
+                out.ok();
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let mut peer = Peer::open(&library);
+    assert_eq!(peer.sql("PRAGMA integrity_check"), "ok");
+}
