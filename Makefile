@@ -88,8 +88,8 @@ dist:
 	set -e; v=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1); name=vpo-library-$$v; \
 	git archive --prefix=$$name/ HEAD | tar -xf - -C $(DIST); \
 	(cd $(DIST)/$$name && cargo vendor --quiet --locked vendor >/dev/null); \
-	printf '\n%s\n' '[source.crates-io]' 'replace-with = "vendored-sources"' \
-	    '[source.vendored-sources]' 'directory = "vendor"' >>$(DIST)/$$name/.cargo/config.toml; \
+	printf '%s\n' '' '[source.crates-io]' 'replace-with = "vendored-sources"' \
+	    '' '[source.vendored-sources]' 'directory = "vendor"' >>$(DIST)/$$name/.cargo/config.toml; \
 	tar --sort=name --mtime="@$$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner -C $(DIST) -cf $(DIST)/$$name.tar $$name; \
 	rm -rf $(DIST)/$$name; xz -T0 $(DIST)/$$name.tar; ls -l $(DIST)/$$name.tar.xz
 
