@@ -4,6 +4,8 @@
 mod generate;
 mod place;
 
+mod coverage;
+mod pages;
 mod remote;
 mod scripts;
 mod tools;

@@ -211,6 +211,13 @@ impl Place {
         self.sh(&script.replace(theirs, ours))
     }
 
+    /// Runs lines that stand in the README.
+    #[track_caller]
+    pub fn readme(&self, script: &str) -> Ran {
+        in_readme(script);
+        self.sh(script)
+    }
+
     /// Changes the library as an accident would: half of what it knows is gone. Gives the content of before.
     pub fn accident(&self) -> String {
         let before = content(&self.library());
@@ -343,10 +350,14 @@ fn in_manual(script: &str) {
             text.push_str(line);
             text.push('\n');
         }
-        let text = text.replace("\\(aq", "'").replace("\\e", "\\").replace("\\&", "");
-        words(&text).contains(&words(script))
+        words(&in_shell_form(&text)).contains(&words(script))
     });
     assert!(found, "no manual page has this:\n{script}");
+}
+
+/// Text of a manual page as a person would type it.
+pub fn in_shell_form(mdoc: &str) -> String {
+    mdoc.replace("\\(aq", "'").replace("\\e", "\\").replace("\\&", "")
 }
 
 /// The lines stand in the README, in this form.
@@ -363,7 +374,7 @@ fn in_readme(script: &str) {
 }
 
 /// The text without comments, however its lines are broken.
-fn words(text: &str) -> String {
+pub fn words(text: &str) -> String {
     let lines = text.lines().map(|line| line.split("  # ").next().unwrap_or(line));
     let text: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
     text.join(" ")

@@ -170,6 +170,13 @@ fn a_local_library_is_stored_there() {
     }
     assert_eq!(nas.kept().len(), 2);
     place.sh("ssh nas vpo-verify -q backups").ok();
+    if has_tools("jq", &["jq"]) {
+        let table = place.manual(
+            "ssh nas vpo-ls-backups --json backups |
+                 jq -r '.backups[] | [.created_at, .file_count] | @tsv'",
+        );
+        assert!(table.ok().ends_with("Z\t100\n"));
+    }
     place.clean();
 }
 
@@ -221,8 +228,10 @@ fn a_connection_that_is_cut_leaves_nothing() {
     died.ends(46);
     assert_eq!(nas.kept(), Vec::<PathBuf>::new());
     place.clean();
-    place.sh("ssh nas vpo-verify --save backups/ <x.tar.gz").ok();
-    assert_eq!(nas.kept().len(), 1);
+    place
+        .sh("ssh nas vpo-verify --save backups/library.tar.gz <x.tar.gz")
+        .ok();
+    place.manual("ssh nas vpo-verify backups/library.tar.gz").ok();
 }
 
 #[test]
@@ -242,6 +251,13 @@ fn an_archive_from_there_is_restored_here() {
         .recipe("ssh nas cat backups/x.tar.gz | vpo-library restore --yes -")
         .ok();
     place.recovered(&before);
+
+    place.accident();
+    place
+        .manual("ssh nas cat x.tar.gz | vpo-unpack-restore --yes --safety-dir ~/.vpo/backups")
+        .ok();
+    place.recovered(&before);
+    assert_eq!(place.sh("vpo-ls-backups --names | grep -c replaced").ok(), "2\n");
 
     // Without a terminal nobody can be asked.
     place.accident();
@@ -271,5 +287,22 @@ fn a_library_there_is_replaced() {
     place.sh("vpo-library backup -q -o nas.tar.gz").ok();
     place.recipe("ssh nas vpo-unpack-restore --yes < nas.tar.gz").ok();
     assert!(content(&nas.library()) == here);
+
+    // From one machine to another, with no file in between; both are the same one here.
+    std::fs::rename(nas.library(), nas.home.join("old.db")).unwrap();
+    let line = "ssh old 'vpo-snapshot | vpo-pack' | ssh new vpo-unpack-restore --yes";
+    place
+        .manual_as(line, "ssh old 'vpo-snapshot", "ssh nas 'vpo-snapshot old.db")
+        .ends(255);
+    place
+        .sh(&line
+            .replace("ssh old 'vpo-snapshot", "ssh nas 'vpo-snapshot old.db")
+            .replace("ssh new", "ssh nas"))
+        .ok();
+    assert!(content(&nas.library()) == here);
+    place
+        .manual_as("ssh nas vpo-snapshot | vpo-pack > nas.tar.gz", "> nas", "> again")
+        .ok();
+    place.sh("vpo-verify -q again.tar.gz").ok();
     place.clean();
 }
