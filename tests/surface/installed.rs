@@ -71,7 +71,9 @@ fn a_complete_tree_and_nothing_left_of_it() {
     assert_eq!(files(&root), expected);
 
     // Everybody can read it.
-    let closed = place.sh("cd ../root/usr && find . -type f ! -perm -444 -o -type d ! -perm -555").ok();
+    let closed = place
+        .sh("cd ../root/usr && find . -type f ! -perm -444 -o -type d ! -perm -555")
+        .ok();
     assert_eq!(closed, "");
     let service = std::fs::read_to_string(root.join("usr/lib/systemd/user/vpo-library-backup.service")).unwrap();
     assert!(
