@@ -879,7 +879,12 @@ pub fn pipeline(cmds: impl IntoIterator<Item = Cmd>) -> Outputs {
         }
         running.push(cmd.start());
     }
-    Outputs(running.into_iter().map(Running::finish).collect())
+    // The last one's output has to be read while the others are waited for.
+    let last = running.pop().unwrap();
+    let last = std::thread::spawn(|| last.finish());
+    let mut outputs: Vec<_> = running.into_iter().map(Running::finish).collect();
+    outputs.push(last.join().unwrap());
+    Outputs(outputs)
 }
 
 /// The side of a terminal on which the person sits.
