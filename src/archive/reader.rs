@@ -29,8 +29,6 @@ pub struct Contents {
     pub database_size: u64,
     /// What the database's header says.
     pub header: Header,
-    /// How the archive is built.
-    pub layout: Layout,
 }
 
 impl Reader {
@@ -121,7 +119,6 @@ impl Reader {
             metadata,
             database_size: size,
             header,
-            layout: self.tar.layout(),
         })
     }
 }

@@ -16,8 +16,6 @@ pub struct Header {
     /// Pages in the database; `None` where a legacy writer left the field out of date. It is to be believed when it is
     /// not zero and the version-valid-for number (offset 92) equals the file change counter (offset 24), section 1.3.8.
     pub page_count: Option<u32>,
-    /// The file says that it is used with a write-ahead log (section 1.3.3).
-    pub wal: bool,
 }
 
 impl Header {
@@ -43,7 +41,6 @@ impl Header {
         Ok(Header {
             page_size,
             page_count: valid.then_some(page_count),
-            wal: header[18] == 2 && header[19] == 2,
         })
     }
 

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::replace::after_commit;
 use crate::database::{SIDE_FILES, side_file};
 use crate::failure::Kind;
 use crate::files::{Temporary, parent, rename_new, sync_directory};
@@ -16,32 +17,30 @@ use crate::time::Time;
 /// So many libraries replaced in one second, and something is wrong.
 const MAX_SAME_SECOND: u32 = 1000;
 
-/// Puts `stage` in the place of the library at `path`. Whatever lies there, and every side file, is moved aside first,
-/// to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into the new file.
+/// Puts `stage` in the place of the library at `path`. Every side file, and with `replacing` the file itself, is moved
+/// aside first, to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into
+/// the new file. Without `replacing` there must be no file: one that somebody just made is not touched.
 ///
-/// Returns where the old library, or what was left of it, is now.
-pub fn install(stage: Temporary, path: &Path, time: Time) -> anyhow::Result<Option<PathBuf>> {
-    let directory = parent(path);
+/// Returns where the old library, or what was left of it, is now. After an error everything is where it was.
+pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> anyhow::Result<Option<PathBuf>> {
     dress(stage.file(), path).context("cannot set the owner of the new library")?;
     stage
         .file()
         .sync_all()
         .context("cannot flush the new library to disk")?;
-    let aside = move_aside(path, time)?;
-    stage.rename_to(path).map_err(|(error, _stage)| {
+    let aside = Aside::make(path, replacing, time)?;
+    if let Err((error, _stage)) = stage.rename_to(path) {
+        aside.undo();
         let message = format!("cannot put the new library in place at '{}'", path.display());
-        match &aside {
-            Some(aside) => {
-                anyhow::Error::new(error).context(format!("{message}; the old one is at '{}'", aside.display()))
-            }
-            None if error.kind() == io::ErrorKind::AlreadyExists => Kind::Locked
-                .because(format!("{message}: somebody just made one"))
-                .into(),
-            None => anyhow::Error::new(error).context(message),
-        }
-    })?;
-    sync_directory(directory).context("the library was restored, but its directory can't be flushed to disk")?;
-    Ok(aside)
+        return Err(match error.kind() {
+            io::ErrorKind::AlreadyExists => Kind::Locked.error(format!("{message}: somebody just made one")),
+            _ => anyhow::Error::new(error).context(message),
+        });
+    }
+    sync_directory(parent(path))
+        .context("its directory can't be flushed to disk")
+        .map_err(after_commit)?;
+    Ok(aside.name)
 }
 
 /// Gives the new file owner, group and mode of the one that it replaces. Without one it is private, and root gives it
@@ -60,34 +59,51 @@ fn dress(file: &File, path: &Path) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(mode))
 }
 
-/// Moves the file at `path` and its side files aside: those first, so that no log is ever alone with a file that it
-/// does not belong to. If one can't be moved, all go back.
-fn move_aside(path: &Path, time: Time) -> anyhow::Result<Option<PathBuf>> {
-    let sides = SIDE_FILES.map(|suffix| side_file(path, suffix));
-    let present: Vec<&Path> = sides
-        .iter()
-        .map(PathBuf::as_path)
-        .chain([path])
-        .filter(|file| file.symlink_metadata().is_ok())
-        .collect();
-    if present.is_empty() {
-        return Ok(None);
-    }
-    let aside = free_name(path, time)?;
-    let mut moved: Vec<(&Path, PathBuf)> = Vec::new();
-    for from in present {
-        let to = renamed(path, from, &aside);
-        if let Err(error) = rename_new(from, &to) {
-            for (from, to) in moved.iter().rev() {
-                // The first error is the one to tell; what could not go back is where the message says.
-                let _ = rename_new(to, from);
-            }
-            return Err(error).with_context(|| format!("cannot move '{}' to '{}'", from.display(), to.display()));
+/// What was moved aside.
+struct Aside {
+    /// The new name of the library, which those of its side files begin with; `None` if there was nothing to move.
+    name: Option<PathBuf>,
+    /// Old and new name of each file.
+    moved: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Aside {
+    /// Moves the side files of `path`, and with `replacing` the file itself: the side files first, so that no log is
+    /// ever alone with a file that it does not belong to.
+    fn make(path: &Path, replacing: bool, time: Time) -> anyhow::Result<Self> {
+        let mut files = SIDE_FILES.map(|suffix| side_file(path, suffix)).to_vec();
+        files.extend(replacing.then(|| path.to_owned()));
+        files.retain(|file| file.symlink_metadata().is_ok());
+        let mut aside = Aside {
+            name: None,
+            moved: Vec::new(),
+        };
+        if files.is_empty() {
+            return Ok(aside);
         }
-        moved.push((from, to));
+        let name = free_name(path, time)?;
+        for from in files {
+            let to = renamed(path, &from, &name);
+            if let Err(error) = rename_new(&from, &to) {
+                aside.undo();
+                return Err(error).with_context(|| format!("cannot move '{}' to '{}'", from.display(), to.display()));
+            }
+            aside.moved.push((from, to));
+        }
+        aside.name = Some(name);
+        if let Err(error) = sync_directory(parent(path)) {
+            aside.undo();
+            return Err(error).context("cannot flush the library's directory to disk");
+        }
+        Ok(aside)
     }
-    sync_directory(parent(path)).context("cannot flush the library's directory to disk")?;
-    Ok(Some(aside))
+
+    /// Moves everything back, in reverse order. The error that led here is the one to tell.
+    fn undo(&self) {
+        for (from, to) in self.moved.iter().rev() {
+            let _ = rename_new(to, from);
+        }
+    }
 }
 
 /// `<aside>-wal` for `<path>-wal`.

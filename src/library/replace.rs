@@ -12,7 +12,7 @@ use rusqlite::backup::{Backup, StepResult};
 use super::claim::Claim;
 use super::live::pages;
 use crate::database::{Facts, Header, immutable};
-use crate::failure::Kind;
+use crate::failure::{Kind, describe, kind};
 
 /// Fields of the database header that are the library's own (<https://www.sqlite.org/fileformat2.html>, section 1.3):
 /// format versions, which tell the journal mode, change counter, schema cookie, and which SQLite wrote last.
@@ -42,7 +42,12 @@ pub fn replace(claim: Claim, old: &Facts, stage: &Path, new: Header) -> anyhow::
     let synchronous = if mode == "wal" { "FULL" } else { "EXTRA" };
     library.pragma_update(None, "synchronous", synchronous)?;
     copy(&source, &mut library).context("cannot replace the library's content: it is as it was")?;
-    settle(library, mode == "wal", stage, new.page_size).context("the library was restored, but")
+    settle(library, mode == "wal", stage, new.page_size).map_err(after_commit)
+}
+
+/// An error that comes too late to undo anything.
+pub(super) fn after_commit(error: anyhow::Error) -> anyhow::Error {
+    kind(&error).error(format!("the library was restored, but {}", describe(&error)))
 }
 
 /// Copies all pages in one step, which is one transaction.

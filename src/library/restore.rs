@@ -12,6 +12,7 @@ use anyhow::Context;
 use rustix::fs::{Access, access};
 
 use super::claim::{Attempt, Claim, alone};
+use super::holder::locked;
 use super::install::install;
 use super::live::{Live, Looks, pages};
 use super::replace::replace;
@@ -98,7 +99,7 @@ pub fn restore(
 ) -> anyhow::Result<(Plan, Outcome)> {
     let path = resolve(request.library)?;
     let directory = parent(&path);
-    let exists = usable(&path)?;
+    let exists = matches!(Place::of(&path)?, Place::File);
     let place = if request.dry_run && !directory.is_dir() {
         request.scratch
     } else {
@@ -162,7 +163,13 @@ pub fn restore(
             if exists {
                 plan.current = Current::File(state, modified(&plan.library));
             }
-            let moved_aside = install(staged.file, &plan.library, time)?;
+            let replacing = match (exists, Place::of(&plan.library)?) {
+                (true, _) | (false, Place::EmptyFile) => true,
+                (false, Place::Free) => false,
+                // It was made while the question was open.
+                (false, Place::File) => return Err(locked(&plan.library).into()),
+            };
+            let moved_aside = install(staged.file, &plan.library, replacing, time)?;
             Outcome {
                 safety_backup: None,
                 moved_aside,
@@ -211,25 +218,37 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
     Err(Kind::Failed.error(format!("'{shown}' is a symlink that leads nowhere")))
 }
 
-/// True if there is a file that has to be claimed, which this process may write; false where there is none, or an
-/// empty one that nobody uses.
-fn usable(path: &Path) -> anyhow::Result<bool> {
-    let shown = path.display();
-    let meta = match path.metadata() {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
-    };
-    if !meta.is_file() {
-        return Err(Kind::Failed.error(format!("'{shown}' is no file, so no library can be restored there")));
-    }
-    access(path, Access::READ_OK | Access::WRITE_OK)
-        .map_err(io::Error::from)
-        .with_context(|| format!("cannot write the library '{shown}'"))?;
-    if meta.len() == 0 {
+/// What is by the name of the library.
+enum Place {
+    /// Nothing.
+    Free,
+    /// A file without content that nobody has a lock on.
+    EmptyFile,
+    /// A file that this process may write: it has to be claimed.
+    File,
+}
+
+impl Place {
+    fn of(path: &Path) -> anyhow::Result<Self> {
+        let shown = path.display();
+        let meta = match path.metadata() {
+            Ok(meta) => meta,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Place::Free),
+            Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
+        };
+        if !meta.is_file() {
+            let message = format!("'{shown}' is no file, so no library can be restored there");
+            return Err(Kind::Failed.error(message));
+        }
+        access(path, Access::READ_OK | Access::WRITE_OK)
+            .map_err(io::Error::from)
+            .with_context(|| format!("cannot write the library '{shown}'"))?;
+        if meta.len() > 0 {
+            return Ok(Place::File);
+        }
         alone(path)?;
+        Ok(Place::EmptyFile)
     }
-    Ok(meta.len() > 0)
 }
 
 /// Looks at the library as any reader of it does. Also returns how its files looked, if they stayed so meanwhile.

@@ -89,13 +89,8 @@ pub fn run(stages: Vec<Stage>, ends: Ends, verbose: bool) -> anyhow::Result<()> 
     let _deferral = Deferral::new();
     let documented = ends.documented;
     let mut running: Vec<Running> = Vec::new();
+    // If one can't be started, those before it find their pipe closed and end by themselves.
     let spawned = spawn_all(stages, ends, &mut running);
-    if spawned.is_err() {
-        for running in &mut running {
-            // It may have ended by itself.
-            let _ = running.child.kill();
-        }
-    }
     let mut finished = Vec::new();
     for running in running {
         finished.push(running.wait()?);
