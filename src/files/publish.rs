@@ -118,7 +118,11 @@ pub fn create_directory(directory: &Path) -> io::Result<()> {
         create_directory(above)?;
     }
     match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => sync_directory(above),
+        Ok(()) => {
+            // The umask may have taken bits away.
+            std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            sync_directory(above)
+        }
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
         Err(error) => Err(error),

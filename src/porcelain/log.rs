@@ -1,8 +1,8 @@
 //! The log: one JSON line for each backup, restore and verify.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -109,11 +109,18 @@ fn append(file: &Path, line: &Line) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(line).context("it can't be put into JSON")?;
     text.push(b'\n');
     // One write, so that lines of several runs never mix.
-    File::options()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(file)?
-        .write_all(&text)?;
+    open(file)?.write_all(&text)?;
     Ok(())
+}
+
+/// Opens the log for appending; a new one is private, whatever the umask.
+fn open(file: &Path) -> io::Result<File> {
+    match File::options().append(true).create_new(true).mode(0o600).open(file) {
+        Ok(new) => {
+            new.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(new)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(file),
+        Err(error) => Err(error),
+    }
 }

@@ -329,11 +329,14 @@ fn dump_of(db: &Connection) -> String {
 
 /// Spoils the root of an index: SQLite still opens the library, and reads its facts.
 pub fn damage_index(path: &Path) {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    // Asked of a copy: a connection leaves side files.
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.db");
+    write(&copy, &read(path));
+    let db = Connection::open(&copy).unwrap();
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize;
     let page_size = number("PRAGMA page_size");
     let root = number("SELECT rootpage FROM sqlite_schema WHERE name = 'idx_tracks_file_id'");
-    drop(db);
     let mut bytes = read(path);
     bytes[(root - 1) * page_size..][..page_size].fill(0x55);
     write(path, &bytes);
@@ -879,7 +882,12 @@ pub fn pipeline(cmds: impl IntoIterator<Item = Cmd>) -> Outputs {
         }
         running.push(cmd.start());
     }
-    Outputs(running.into_iter().map(Running::finish).collect())
+    // The last one's output has to be read while the others are waited for.
+    let last = running.pop().unwrap();
+    let last = std::thread::spawn(|| last.finish());
+    let mut outputs: Vec<_> = running.into_iter().map(Running::finish).collect();
+    outputs.push(last.join().unwrap());
+    Outputs(outputs)
 }
 
 /// The side of a terminal on which the person sits.
@@ -935,7 +943,8 @@ impl Terminal {
 /// not do; and this one can be killed.
 pub struct Peer {
     child: Child,
-    input: ChildStdin,
+    /// Closed when dropped.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -965,7 +974,7 @@ impl Peer {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let input = child.stdin.take().unwrap();
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut peer = Peer { child, input, output };
         peer.sql(&format!(
@@ -986,7 +995,7 @@ impl Peer {
 
     #[track_caller]
     pub fn try_sql(&mut self, sql: &str) -> Result<String, String> {
-        writeln!(self.input, "{}", sql.replace('\n', " ")).unwrap();
+        writeln!(self.input.as_mut().unwrap(), "{}", sql.replace('\n', " ")).unwrap();
         loop {
             let mut line = String::new();
             assert!(
@@ -1019,10 +1028,16 @@ impl Peer {
 
     /// Closes the database in good order, which in WAL mode checkpoints.
     pub fn close(mut self) {
-        drop(self.input);
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest).unwrap();
+        drop(self.input.take());
         assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // In good order too, and not behind the back of the test.
+        drop(self.input.take());
+        let _ = self.child.wait();
     }
 }
 
