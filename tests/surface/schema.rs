@@ -338,6 +338,21 @@ fn the_log() {
     assert!(entries[0]["database_sha256"].is_string() && entries[1]["archive_size_bytes"].is_u64());
 }
 
+/// A path that is not UTF-8 cost the whole line: serde refuses such paths.
+#[test]
+fn the_log_of_a_library_with_a_name_that_is_not_utf8() {
+    let place = Place::with_library();
+    let script = "d=$(printf 'a\\377b') && mkdir \"$d\" && cp .vpo/library.db \"$d/\" &&
+                  vpo-library --log log --db \"$d/library.db\" backup -q && cat log";
+    let ran = place.sh(script).ends(0);
+    assert_eq!(ran.stderr, "");
+    let line = fits("log-line", &ran.stdout);
+    assert!(
+        line["database_path"].as_str().unwrap().ends_with("/library.db"),
+        "{line}"
+    );
+}
+
 #[test]
 fn stats_and_metadata() {
     let place = Place::with_library();
