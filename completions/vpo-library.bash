@@ -2,7 +2,7 @@
 
 # The directory of the backups, as far as the command line names one: what vpo-ls-backups has to be told.
 _vpo_library_directory() {
-    local i word
+    local i word unquoted
     directory=()
     for ((i = 1; i < COMP_CWORD; i++)); do
         word=${COMP_WORDS[i]}
@@ -11,14 +11,13 @@ _vpo_library_directory() {
                 word=${COMP_WORDS[i + 1]}
                 # '=' is a word of its own.
                 [[ $word == = ]] && word=${COMP_WORDS[i + 2]}
-                # What stands on the line is not expanded yet; nothing but a leading ~ is.
-                # shellcheck disable=SC2088
-                case $word in
-                    '~') word=$HOME ;;
-                    '~/'*) word=$HOME/${word#*/} ;;
+                _vpo_library_unquoted "$word"
+                # shellcheck disable=SC2088 # it is not expanded yet
+                case $unquoted in
+                    '~') unquoted=$HOME ;;
+                    '~/'*) unquoted=$HOME/${unquoted#*/} ;;
                 esac
-                word=${word//[\\\"\']/}
-                directory=(--path "$word")
+                directory=(--path "$unquoted")
                 ;;
         esac
     done
@@ -39,23 +38,32 @@ _vpo_library_words() {
     COMPREPLY+=($(compgen -W "$1" -- "$current"))
 }
 
-# Files with names that end so, and the directories on the way to them.
-_vpo_library_files() {
-    local name
+# A word as it stands on the line, without its quotes; nothing is expanded.
+_vpo_library_unquoted() {
+    unquoted=${1//[\\\"\']/}
+}
+
+# Files (compgen -f) with names that end so, and the directories on the way to them; or directories alone (compgen -d).
+_vpo_library_paths() {
+    local name unquoted
     compopt -o filenames 2>/dev/null
+    _vpo_library_unquoted "$current"
     while IFS= read -r name; do
         # Hidden ones only for who asks for them.
-        [[ ${name##*/} == .* && ${current##*/} != .* ]] && continue
-        [[ -d $name || -z $1 || $name == *"$1" ]] && COMPREPLY+=("$name")
-    done < <(compgen -f -- "$current")
+        [[ ${name##*/} == .* && ${unquoted##*/} != .* ]] && continue
+        # shellcheck disable=SC2088 # compgen leaves a ~ as it is
+        if [[ -z $2 || $name == *"$2" || -d $name || ($name == '~/'* && -d $HOME/${name#*/}) ]]; then
+            COMPREPLY+=("$name")
+        fi
+    done < <(compgen "$1" -- "$unquoted")
+}
+
+_vpo_library_files() {
+    _vpo_library_paths -f "$1"
 }
 
 _vpo_library_directories() {
-    local name
-    compopt -o filenames 2>/dev/null
-    while IFS= read -r name; do
-        [[ ${name##*/} == .* && ${current##*/} != .* ]] || COMPREPLY+=("$name")
-    done < <(compgen -d -- "$current")
+    _vpo_library_paths -d ''
 }
 
 # The value of an option; false if it takes none.

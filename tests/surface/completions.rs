@@ -146,6 +146,17 @@ fn bash_knows_commands_backups_and_values() {
         assert_eq!(sorted(bash(&place, words)), with(&[]), "{words:?}");
     }
 
+    // Names with a space, as they stand on a line; bash quotes what it is given.
+    for (word, name) in [
+        ("other\\ b", "other backups"),
+        ("\"other b", "other backups"),
+        ("~/other\\ b", "~/other backups"),
+        ("~/oth", "~/other backups ~/other.tar.gz"),
+    ] {
+        let offered = sorted(bash(&place, &["vpo-verify", word]));
+        assert_eq!(offered.join(" "), name, "{word}");
+    }
+
     assert_eq!(bash(&place, &["vpo-pack", "-l", "1"]), ["1", "10", "11", "12"]);
     assert_eq!(bash(&place, &["vpo-pack", "--level", "=", "12"]), ["12"]);
     assert_eq!(bash(&place, &["vpo-library", "--format", ""]), ["json"]);
