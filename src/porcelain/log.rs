@@ -28,8 +28,9 @@ struct Line {
     outcome: &'static str,
     exit_code: u8,
     error: Option<String>,
-    database_path: Option<PathBuf>,
-    backup_path: Option<PathBuf>,
+    // As text: JSON has no other names, and one that is not UTF-8 must not cost the line.
+    database_path: Option<String>,
+    backup_path: Option<String>,
     archive_size_bytes: Option<u64>,
     database_size_bytes: Option<u64>,
     database_sha256: Option<String>,
@@ -65,12 +66,12 @@ impl Log {
 
     /// Notes the library.
     pub fn library(&mut self, path: &Path) {
-        self.line.database_path = Some(path.to_owned());
+        self.line.database_path = Some(path.to_string_lossy().into_owned());
     }
 
     /// Notes the backup.
     pub fn backup(&mut self, path: &Path) {
-        self.line.backup_path = Some(path.to_owned());
+        self.line.backup_path = Some(path.to_string_lossy().into_owned());
     }
 
     /// Notes what is known of the archive.
