@@ -2,8 +2,6 @@
 
 use std::{fmt, io};
 
-use rustix::io::Errno;
-
 /// The kinds of failure. The number of each is the exit status of a program that ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -125,7 +123,8 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
 
 /// True if the device or the quota is full.
 pub fn is_full(error: &io::Error) -> bool {
-    matches!(Errno::from_io_error(error), Some(Errno::NOSPC | Errno::DQUOT))
+    // By kind: some errors wrap the system's, and only keep that.
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The failure that a reader or writer of ours has put into an [`io::Error`].

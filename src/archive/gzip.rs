@@ -1,6 +1,6 @@
 //! The gzip layer, read: from an archive's bytes to its tar stream, checked to the last byte.
 
-use std::io::{BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::io::{BufReader, Cursor, ErrorKind, Read};
 use std::num::NonZero;
 
 use anyhow::Context;
@@ -289,7 +289,9 @@ impl Plain {
 
     /// Nothing may follow the only member.
     fn check_end(&mut self) -> anyhow::Result<()> {
-        let rest = self.decoder.get_mut().fill_buf().context("cannot read the archive")?;
+        let mut rest = [0; 2];
+        let length = read_full(self.decoder.get_mut(), &mut rest)?;
+        let rest = &rest[..length];
         if rest.is_empty() {
             Ok(())
         } else if rest.starts_with(&[0x1f, 0x8b]) {

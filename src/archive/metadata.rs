@@ -13,6 +13,8 @@ use crate::time::Time;
 
 /// The longest string that metadata may have, in bytes.
 const MAX_STRING: usize = 4096;
+/// How deeply values may be nested. Most JSON readers give up before 1000; Python's, which VPO uses, is one of them.
+const MAX_DEPTH: usize = 128;
 
 /// The metadata of one backup. VPO needs the first six fields with these types, and ignores the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -66,6 +68,9 @@ impl Metadata {
     /// A phrase that names the field.
     pub fn parse(json: &[u8], layout: Layout) -> Result<Self, String> {
         let text = std::str::from_utf8(json).map_err(|_| "it is not UTF-8")?;
+        if depth(json) > MAX_DEPTH {
+            return Err(format!("its values are nested more than {MAX_DEPTH} deep"));
+        }
         let mut fields: Object = serde_json::from_str(text).map_err(|e| e.to_string())?;
         let metadata = Metadata {
             vpo_version: fields.string("vpo_version")?,
@@ -98,6 +103,26 @@ impl Metadata {
         }
         Ok(metadata)
     }
+}
+
+/// How deeply brackets are nested, those in strings not counted. What is no JSON gets some number or other.
+fn depth(json: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut string, mut escaped) = (false, false);
+    for byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = string,
+            b'"' => string = !string,
+            b'[' | b'{' if !string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 /// A JSON object whose keys are told apart but whose values are not read yet. `serde` by itself would let the last of
@@ -235,8 +260,14 @@ mod tests {
             assert!(parse(json).is_err(), "{json}");
         }
         assert!(parse(&good().replace("\"v\"", &format!("\"{}\"", "v".repeat(4097)))).is_err());
-        let deep = format!("{{\"a\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(parse(&deep).is_err());
+        let nested = |n| {
+            let value = format!("{}\"[{{\\\"[\"{}", "[".repeat(n), "]".repeat(n));
+            parse(&good().replace("[1.5,null]", &value))
+        };
+        assert!(nested(126).is_ok());
+        for n in [127, 100_000] {
+            assert!(nested(n).unwrap_err().contains("nested"));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options};
 use vpo_library::cli::{self, Progress};
@@ -120,7 +121,8 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             started.elapsed(),
             config.json,
             config.quiet,
-        )?;
+        )
+        .context("the library was restored, but")?;
     }
     Ok(0)
 }

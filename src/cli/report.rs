@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anyhow::Context;
 use serde::Serialize;
 
-use super::text::escape;
+use super::text::{escape, escape_json};
 
 /// Writes text to standard output.
 pub fn print(text: &str) -> anyhow::Result<()> {
@@ -28,7 +28,7 @@ pub fn note(line: &str) {
 
 /// Writes one JSON document to standard output.
 pub fn print_json(report: &impl Serialize) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(report)?;
+    let mut text = escape_json(&serde_json::to_string_pretty(report)?);
     text.push('\n');
     print(&text)
 }

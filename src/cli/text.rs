@@ -27,6 +27,21 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// [`escape`] for a JSON document, whose strings have their own way to write such characters: to whoever parses it, it
+/// stays the same document.
+pub fn escape_json(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Line feeds stand between values; in strings they are escaped already.
+            '\n' => out.push(c),
+            c if is_unsafe(c) => out.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// [`escape`] for a path.
 pub fn escape_path(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
@@ -40,6 +55,16 @@ fn is_unsafe(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_json_document_stays_the_same() {
+        let value = serde_json::json!({"a\u{202e}\u{1b}": ["\u{9b}\n\u{7f}", "愛", "\\"]});
+        let text = serde_json::to_string_pretty(&value).unwrap();
+        let escaped = escape_json(&text);
+        assert!(!escaped.chars().any(|c| is_unsafe(c) && c != '\n'));
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), value);
+        assert!(escaped.contains("愛"));
+    }
 
     #[test]
     fn nothing_steers_the_terminal() {

@@ -3,11 +3,13 @@
 
 mod facts;
 mod header;
+mod reason;
 mod side;
 mod staged;
 
 pub use facts::Facts;
 pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
+pub use reason::with_reason;
 pub use side::{JOURNAL, SHM, SIDE_FILES, WAL, pending_side_file, side_file, side_file_size};
 pub(crate) use staged::harden;
 pub use staged::{immutable, quick_check};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::temporary::Temporary;
+use super::temporary::{Temporary, make_private};
 
 /// A file of mode 0600 that is being written. Dropped without [`NewFile::publish`], it leaves nothing.
 ///
@@ -28,8 +28,7 @@ impl NewFile {
             None => Inner::Named(Temporary::create(directory)?),
         };
         let new = NewFile(inner);
-        // The umask may have taken bits away.
-        new.file().set_permissions(Permissions::from_mode(0o600))?;
+        make_private(new.file())?;
         Ok(new)
     }
 

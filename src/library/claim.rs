@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use super::holder::{Holder, locked};
 use super::live::Looks;
-use super::state::State;
-use crate::database::{Facts, WAL, harden, side_file_size};
+use super::state::{State, is_damage};
+use crate::database::{Facts, WAL, harden, side_file_size, with_reason};
+use crate::failure::{Kind, describe, kind};
 
 /// An open exclusive transaction on the library, in SQLite's exclusive locking mode.
 ///
@@ -41,8 +42,9 @@ impl Claim {
     pub fn attempt(path: &Path, timeout: Duration, checked: Option<Looks>) -> anyhow::Result<Attempt> {
         let unchanged = checked.is_some() && checked == Some(Looks::of(path)?);
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let claimed = Connection::open_with_flags(path, flags).and_then(|mut connection| {
-            let begun = begin(&mut connection, timeout);
+        let opened = Connection::open_with_flags(path, flags).map_err(anyhow::Error::new);
+        let claimed = opened.and_then(|mut connection| {
+            let begun = begin(&mut connection, timeout).map_err(|error| with_reason(&connection, error.into()));
             // Until the content is replaced, the log stays as it is, with whatever it holds.
             let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
             connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
@@ -88,25 +90,15 @@ fn begin(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()>
 }
 
 /// Why the library could not be claimed.
-fn not_claimed(path: &Path, error: rusqlite::Error) -> anyhow::Result<Attempt> {
-    let shown = path.display();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
-            Err(locked(path).into())
-        }
-        // These say something about the machine or the moment, not about the library.
-        Some(
-            ErrorCode::DiskFull
-            | ErrorCode::OutOfMemory
-            | ErrorCode::ReadOnly
-            | ErrorCode::PermissionDenied
-            | ErrorCode::OperationInterrupted,
-        ) => Err(anyhow::Error::new(error).context(format!("cannot use the library '{shown}'"))),
-        _ => {
-            alone(path)?;
-            Ok(Attempt::Useless(State::Damaged(error.to_string())))
-        }
+fn not_claimed(path: &Path, error: anyhow::Error) -> anyhow::Result<Attempt> {
+    if kind(&error) == Kind::Locked {
+        return Err(locked(path).into());
     }
+    if !is_damage(&error) {
+        return Err(error.context(format!("cannot use the library '{}'", path.display())));
+    }
+    alone(path)?;
+    Ok(Attempt::Useless(State::Damaged(describe(&error))))
 }
 
 /// Makes sure that no other process has a lock on a file that SQLite can't help with.

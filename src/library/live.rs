@@ -12,7 +12,7 @@ use rustix::fs::{Access, access};
 
 use super::holder::locked;
 use crate::database::{
-    Facts, JOURNAL, SHM, WAL, harden, immutable, pending_side_file, quick_check, side_file, side_file_size,
+    Facts, JOURNAL, SHM, WAL, harden, immutable, pending_side_file, quick_check, side_file, side_file_size, with_reason,
 };
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, parent, require_space};
@@ -147,7 +147,9 @@ impl Live {
         let begun = self
             .connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
-        begun.with_context(|| format!("cannot read the library '{}'", self.path.display()))
+        begun
+            .map_err(|error| with_reason(&self.connection, error.into()))
+            .with_context(|| format!("cannot read the library '{}'", self.path.display()))
     }
 
     /// Where the library is, symlinks resolved.

@@ -11,7 +11,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use super::claim::Claim;
 use super::live::pages;
-use crate::database::{Facts, Header, immutable};
+use crate::database::{Facts, Header, immutable, with_reason};
 use crate::failure::{Kind, describe, kind};
 
 /// Fields of the database header that are the library's own (<https://www.sqlite.org/fileformat2.html>, section 1.3):
@@ -28,12 +28,28 @@ const LOCK_BYTE: u64 = 0x4000_0000;
 pub fn replace(claim: Claim, old: &Facts, stage: &Path, new: Header) -> anyhow::Result<()> {
     let source = immutable(stage)?;
     let mut library = claim.into_connection()?;
+    let wal = prepare(&library, old, new).map_err(|error| with_reason(&library, error))?;
+    if let Err(error) = copy(&source, &mut library) {
+        let error = with_reason(&library, error);
+        // In rollback mode the commit is that the journal is gone; the flush of the directory after it may still fail.
+        return Err(match compare(&library, stage, new.page_size) {
+            Ok(()) => after_commit(error.context("it may not be on disk yet")),
+            Err(_) => error.context("cannot replace the library's content: it is as it was"),
+        });
+    }
+    settle(library, wal, stage, new.page_size).map_err(after_commit)
+}
+
+/// Makes the library ready to take the new content; true if it stays in WAL mode.
+fn prepare(library: &Connection, old: &Facts, new: Header) -> anyhow::Result<bool> {
     let auto_vacuum: i64 = library.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     let mut mode: String = library.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode == "wal" && (old.page_size != new.page_size || auto_vacuum != 0) {
         // The page size can't change in WAL mode, and the backup API does not undo auto-vacuum's pointer map there. VPO
         // switches back at its next open.
-        mode = library.query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))?;
+        mode = library
+            .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+            .context("cannot change the library's journal mode")?;
         if mode != "delete" {
             return Err(Kind::Failed.error(format!("the library stays in journal mode {mode}")));
         }
@@ -41,8 +57,7 @@ pub fn replace(claim: Claim, old: &Facts, stage: &Path, new: Header) -> anyhow::
     // EXTRA also flushes the directory after the journal is gone, which is the commit in rollback mode.
     let synchronous = if mode == "wal" { "FULL" } else { "EXTRA" };
     library.pragma_update(None, "synchronous", synchronous)?;
-    copy(&source, &mut library).context("cannot replace the library's content: it is as it was")?;
-    settle(library, mode == "wal", stage, new.page_size).map_err(after_commit)
+    Ok(mode == "wal")
 }
 
 /// An error that comes too late to undo anything.
@@ -63,6 +78,7 @@ fn settle(library: Connection, wal: bool, stage: &Path, page_size: u32) -> anyho
     if wal {
         let busy: i64 = library
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(|error| with_reason(&library, error.into()))
             .context("its log can't be written back")?;
         if busy != 0 {
             return Err(Kind::Locked.error("its log can't be written back: it is locked"));

@@ -16,7 +16,7 @@ use super::holder::locked;
 use super::install::install;
 use super::live::{Live, Looks, pages};
 use super::replace::replace;
-use super::state::State;
+use super::state::{State, is_damage};
 use crate::archive::{Contents, Options, Writer};
 use crate::backups::{candidates, stage};
 use crate::database::Facts;
@@ -262,7 +262,7 @@ fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<(Curre
             live.close()?;
             state.with_context(|| format!("'{}'", path.display()))?
         }
-        Err(error) if kind(&error) == Kind::Locked => return Err(error),
+        Err(error) if !is_damage(&error) => return Err(error),
         // Whether it is of use is decided when it is claimed.
         Err(error) => State::Damaged(describe(&error)),
     };

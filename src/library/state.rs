@@ -1,9 +1,9 @@
 //! What lies where a library belongs.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::database::{Facts, quick_check};
-use crate::failure::{Kind, describe};
+use crate::failure::{Kind, describe, kind};
 
 /// What a database file turns out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,9 +20,13 @@ impl State {
     /// Looks at the database of `connection`; with `check`, quick_check has to find it sound.
     ///
     /// # Errors
-    /// [`Kind::Database`] for a sound database with tables that is no VPO library: somebody else's.
+    /// [`Kind::Database`] for a sound database with tables that is no VPO library: somebody else's. An error that says
+    /// nothing about the database.
     pub fn of(connection: &Connection, check: bool) -> anyhow::Result<Self> {
-        let damaged = |error: anyhow::Error| Ok(State::Damaged(describe(&error)));
+        let damaged = |error: anyhow::Error| match is_damage(&error) {
+            true => Ok(State::Damaged(describe(&error))),
+            false => Err(error),
+        };
         if check && let Err(error) = quick_check(connection) {
             return damaged(error);
         }
@@ -44,5 +48,16 @@ impl State {
                 _ => damaged(error),
             },
         }
+    }
+}
+
+/// True if an error that SQLite gave says something about the database, and not about the machine or the moment: too
+/// little space or memory, too few descriptors, a missing permission, a signal. What can't be read is damaged.
+pub(super) fn is_damage(error: &anyhow::Error) -> bool {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>());
+    match kind(error) {
+        Kind::Failed => cause.is_some_and(|e| e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)),
+        Kind::Locked | Kind::NoSpace => false,
+        _ => true,
     }
 }

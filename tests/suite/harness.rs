@@ -12,6 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,17 @@ pub const PROGRAMS: [&str; 6] = [
 pub const TIME: &str = "2026-02-05T14:30:22Z";
 pub const NAME: &str = "vpo-library-2026-02-05T143022Z.tar.gz";
 
-/// Nothing here takes so long, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds. Nothing here takes so long, unless it hangs.
+static PATIENCE: AtomicU64 = AtomicU64::new(60);
+
+/// Lets programs take their time: for tests on large libraries.
+pub fn be_patient() {
+    PATIENCE.store(3600, Ordering::Relaxed);
+}
+
+fn patience() -> Duration {
+    Duration::from_secs(PATIENCE.load(Ordering::Relaxed))
+}
 
 /// The executable of one of the programs; any other name is looked for on PATH.
 pub fn executable(program: &str) -> &str {
@@ -56,7 +66,7 @@ pub fn executable(program: &str) -> &str {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "this did not happen: {what}");
+        assert!(start.elapsed() < patience(), "this did not happen: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -195,6 +205,22 @@ impl World {
             })
             .collect();
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+thread_local! {
+    /// What was mounted by this thread, inside of [`with_mounts`].
+    static MOUNTS: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for World {
+    fn drop(&mut self) {
+        // What is mounted can't be removed.
+        for mount in MOUNTS.take() {
+            let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
+        }
     }
 }
 
@@ -695,7 +721,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience() {
                 let _ = self.child.kill();
                 panic!("{} hangs", self.name);
             }
@@ -1119,6 +1145,7 @@ pub fn with_mounts(what: &str, _work: impl FnOnce() + Send) {
 pub fn make_read_only(dir: &Path) {
     use rustix::mount::{MountFlags, mount_bind, mount_remount};
     mount_bind(dir, dir).unwrap();
+    MOUNTS.with_borrow_mut(|mounts| mounts.push(dir.to_owned()));
     mount_remount(dir, MountFlags::BIND | MountFlags::RDONLY, c"").unwrap();
     assert!(File::create(dir.join("x")).is_err(), "still writable");
 }
@@ -1135,6 +1162,7 @@ pub fn make_small(dir: &Path, kib: u64) {
     use rustix::mount::{MountFlags, mount};
     let size = std::ffi::CString::new(format!("size={kib}k,mode=755")).unwrap();
     mount("tmpfs", dir, "tmpfs", MountFlags::empty(), size.as_c_str()).unwrap();
+    MOUNTS.with_borrow_mut(|mounts| mounts.push(dir.to_owned()));
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -171,6 +171,7 @@ fn back_and_forth_over_a_living_library() {
 }
 
 fn large(size: u64) {
+    be_patient();
     let world = World::new();
     let facts = world.make_library(&Sample {
         size: Size::Bytes(size),
@@ -242,6 +243,7 @@ fn large_past_the_lock_byte_page() {
 #[test]
 #[ignore = "takes minutes and 6 GB: make test-large"]
 fn large_pages_past_the_lock_byte_page() {
+    be_patient();
     let world = World::new();
     for page_size in [512, 65536] {
         let library = world.path("library.db");

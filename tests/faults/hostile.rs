@@ -1,0 +1,814 @@
+//! Archives and directories made to attack. Each ends within bounded time and memory, with a clear error, and nothing is
+//! written outside its place.
+
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::craft::*;
+use crate::harness::*;
+
+/// No hostile archive may take longer.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Nor more address space, in KiB: the programs start threads, each with a stack that is mostly never touched.
+const MEMORY_LIMIT: u64 = 600_000;
+
+/// A program under a limit of memory.
+fn bounded(world: &World, program: &str) -> Cmd {
+    let script = format!("ulimit -v {MEMORY_LIMIT} && exec \"$0\" \"$@\"");
+    world.cmd("sh").args(["-c", &script, executable(program)])
+}
+
+/// Every program that takes an archive refuses this one, in bounded time and memory, and touches nothing.
+#[track_caller]
+fn refused(world: &World, what: &str, archive: &[u8], message: &str) {
+    let path = world.path(NAME);
+    write(&path, archive);
+    let began = Instant::now();
+    let verified = bounded(world, "vpo-verify").arg(NAME).run();
+    harmless(what, &verified);
+    let verified = verified.exits(46);
+    assert!(verified.text().contains(message), "{what}: {}", verified.text());
+    assert!(
+        began.elapsed() < TIME_LIMIT,
+        "{what}: vpo-verify took {:?}",
+        began.elapsed()
+    );
+
+    let began = Instant::now();
+    let restored = unchanged(&world.home(), || {
+        bounded(world, "vpo-unpack-restore").args(["--yes", NAME]).run()
+    });
+    harmless(what, &restored);
+    let line = restored.exits(46).stderr;
+    assert!(line.contains(message), "{what}: {line}");
+    assert!(
+        began.elapsed() < TIME_LIMIT,
+        "{what}: restore took {:?}",
+        began.elapsed()
+    );
+
+    let began = Instant::now();
+    let listed = bounded(world, "vpo-ls-backups").arg(world.path("")).run();
+    harmless(what, &listed);
+    listed.ok();
+    assert!(
+        began.elapsed() < TIME_LIMIT,
+        "{what}: listing took {:?}",
+        began.elapsed()
+    );
+    std::fs::remove_file(path).unwrap();
+    world.clean();
+}
+
+/// Nothing that steers a terminal, and no panic.
+#[track_caller]
+fn harmless(what: &str, out: &Output) {
+    let stdout = String::from_utf8_lossy(&out.stdout);
+    for text in [&*stdout, &out.stderr] {
+        assert!(!text.contains("panicked"), "{what}: {text}");
+        let bad = text.chars().find(|c| {
+            (c.is_control() && *c != '\n')
+                || ('\u{202a}'..='\u{202e}').contains(c)
+                || ('\u{2066}'..='\u{2069}').contains(c)
+        });
+        assert_eq!(bad, None, "{what}: {text:?}");
+    }
+}
+
+fn plain_metadata(db: &[u8]) -> Vec<u8> {
+    let mut truth = metadata(db);
+    truth
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| key != "database_sha256" && key != "page_size");
+    truth.to_string().into_bytes()
+}
+
+/// A plain archive of these entries and true metadata.
+fn plain_of(entries: &[Vec<u8>]) -> Vec<u8> {
+    let db = tiny_database();
+    plain(&[entries.concat(), ending(&plain_metadata(&db))].concat())
+}
+
+/// A PAX record with its own length in front.
+fn pax_record(key: &str, value: &str) -> String {
+    let rest = format!(" {key}={value}\n");
+    let mut length = rest.len();
+    loop {
+        let text = format!("{length}{rest}");
+        if text.len() == length {
+            return text;
+        }
+        length = text.len();
+    }
+}
+
+fn pax(records: &[(&str, &str)], flag: u8) -> Vec<u8> {
+    let text: String = records.iter().map(|(key, value)| pax_record(key, value)).collect();
+    entry_with("PaxHeaders/library.db", text.as_bytes(), |h| h[156] = flag)
+}
+
+#[test]
+fn members_that_are_no_plain_files_or_lie_elsewhere() {
+    let world = World::new();
+    world.default_library();
+    let outside = world.path("outside");
+    let db = tiny_database();
+    let target = outside.to_str().unwrap().to_owned();
+    let link = |flag: u8| {
+        header("library.db", 0, |h| {
+            h[156] = flag;
+            h[157..157 + target.len().min(100)].copy_from_slice(&target.as_bytes()[..target.len().min(100)]);
+        })
+    };
+    let mut cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        (
+            "a symlink, then the file",
+            plain_of(&[link(b'2'), entry("library.db", &db)]),
+            "is a link",
+        ),
+        (
+            "a hard link",
+            plain_of(&[link(b'1'), entry("library.db", &db)]),
+            "is a link",
+        ),
+        ("a character device", plain_of(&[link(b'3')]), "is a device"),
+        ("a block device", plain_of(&[link(b'4')]), "is a device"),
+        ("a directory", plain_of(&[link(b'5')]), "is a directory"),
+        ("a FIFO", plain_of(&[link(b'6')]), "is a device"),
+        (
+            "GNU sparse",
+            plain_of(&[entry_with("library.db", &db, |h| h[156] = b'S')]),
+            "is a sparse file",
+        ),
+        (
+            "an absolute path",
+            plain_of(&[entry("/tmp/library.db", &db)]),
+            "does not belong there",
+        ),
+        (
+            "a parent path",
+            plain_of(&[entry("../library.db", &db)]),
+            "does not belong there",
+        ),
+        (
+            "a parent path within",
+            plain_of(&[entry("./../library.db", &db)]),
+            "does not belong there",
+        ),
+        (
+            "two dots",
+            plain_of(&[entry("././library.db", &db)]),
+            "does not belong there",
+        ),
+        (
+            "a name with a NUL",
+            plain_of(&[entry("library.db\0/../x", &db), entry("library.db", &db)]),
+            "twice",
+        ),
+        (
+            "a prefix",
+            plain_of(&[entry_with("library.db", &db, |h| h[345..350].copy_from_slice(b"/etc/"))]),
+            "does not belong",
+        ),
+        (
+            "a PAX path",
+            plain_of(&[pax(&[("path", "../../x")], b'x'), entry("library.db", &db)]),
+            "another name",
+        ),
+        (
+            "a small PAX size",
+            plain_of(&[pax(&[("size", "512")], b'x'), entry("library.db", &db)]),
+            "another size",
+        ),
+        (
+            "a negative PAX size",
+            plain_of(&[pax(&[("size", "-1")], b'x'), entry("library.db", &db)]),
+            "no number",
+        ),
+        (
+            "a PAX link",
+            plain_of(&[pax(&[("linkpath", "/etc/passwd")], b'x'), entry("library.db", &db)]),
+            "links",
+        ),
+        (
+            "PAX sparse",
+            plain_of(&[pax(&[("GNU.sparse.major", "1")], b'x'), entry("library.db", &db)]),
+            "sparse",
+        ),
+        (
+            "a global PAX path",
+            plain_of(&[pax(&[("path", "x")], b'g'), entry("library.db", &db)]),
+            "global",
+        ),
+        (
+            "two PAX headers",
+            plain_of(&[pax(&[], b'x'), pax(&[], b'x'), entry("library.db", &db)]),
+            "",
+        ),
+        (
+            "a PAX header alone",
+            plain(&[pax(&[("mtime", "1")], b'x'), vec![0; 1024]].concat()),
+            "without a member",
+        ),
+        (
+            "a damaged PAX header",
+            plain_of(&[
+                entry_with("x", b"999 path=x\n", |h| h[156] = b'x'),
+                entry("library.db", &db),
+            ]),
+            "",
+        ),
+        (
+            "a GNU long name",
+            plain_of(&[
+                entry_with("././@LongLink", b"../../etc/x\0", |h| h[156] = b'L'),
+                entry("library.db", &db),
+            ]),
+            "",
+        ),
+        (
+            "a GNU long link",
+            plain_of(&[
+                entry_with("././@LongLink", b"/etc/passwd\0", |h| h[156] = b'K'),
+                entry("library.db", &db),
+            ]),
+            "",
+        ),
+    ];
+    // Sizes up to 8 EiB: in octal, in base-256, in PAX.
+    for (name, size) in [
+        ("8 GiB", 1_u64 << 33),
+        ("1 TiB", 1 << 40),
+        ("281 TB", 0xffff_fffe * 65536),
+        ("8 EiB", i64::MAX as u64),
+    ] {
+        let mut lie = header("library.db", size, |_| {});
+        lie.extend_from_slice(&db);
+        cases.push((name, plain(&lie), ""));
+        let blocks = blocks_of(&lie, &ending(metadata(&db).to_string().as_bytes()));
+        cases.push((name, blocks, ""));
+        let lie = [pax(&[("size", &size.to_string())], b'x'), lie].concat();
+        cases.push((name, plain(&lie), ""));
+    }
+    for (what, archive, message) in &cases {
+        if ["8 GiB", "1 TiB", "281 TB"].contains(what) {
+            // More than any disk has free ends with 44; what fits is found to be cut short.
+            write(world.path("lie"), archive);
+            let out = bounded(&world, "vpo-verify").arg("lie").run();
+            harmless(what, &out);
+            assert!(
+                [Some(44), Some(46)].contains(&out.status.code()),
+                "{what}: {} {}",
+                out.status,
+                out.stderr
+            );
+            continue;
+        }
+        refused(&world, what, archive, message);
+    }
+    assert!(!outside.exists());
+}
+
+/// What decompresses to a thousand times its size: bounded by the size that the header declares, or by the padding.
+#[test]
+fn bombs() {
+    let world = World::new();
+    world.default_library();
+    let db = tiny_database();
+    let zeros = |mib: usize| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(&entry("library.db", &db)).unwrap();
+        encoder.write_all(&ending(&plain_metadata(&db))).unwrap();
+        for _ in 0..mib {
+            encoder.write_all(&[0; MIB]).unwrap();
+        }
+        encoder.finish().unwrap()
+    };
+    refused(&world, "a gibibyte of zeros at the end", &zeros(1024), "endless zeros");
+    // A header that lies, and content to match it: no database begins with zeros.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&header("library.db", 2 << 30, |_| {})).unwrap();
+    for _ in 0..1024 {
+        encoder.write_all(&[0; MIB]).unwrap();
+    }
+    refused(
+        &world,
+        "zeros for a database",
+        &encoder.finish().unwrap(),
+        "does not begin as a SQLite database",
+    );
+    // Blocks of zeros: each 1 KiB in the file and 1 MiB in memory.
+    let mut blocks = blocks_of(&entry("library.db", &db), &[]);
+    for n in 1..600 {
+        blocks.extend(block(n, &[0; MIB]));
+    }
+    refused(&world, "blocks of zeros", &blocks, "");
+    // Nested: a bomb inside is only bytes.
+    let inner = zeros(16);
+    refused(
+        &world,
+        "an archive in an archive",
+        &plain_of(&[entry("library.db", &inner)]),
+        "does not begin as a SQLite",
+    );
+}
+
+#[test]
+fn a_million_members() {
+    let world = World::new();
+    world.default_library();
+    let db = tiny_database();
+    let many = |entry: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        let thousand = entry.repeat(1000);
+        for _ in 0..1000 {
+            encoder.write_all(&thousand).unwrap();
+        }
+        encoder.finish().unwrap()
+    };
+    refused(
+        &world,
+        "a million empty members",
+        &many(&entry("x", b"")),
+        "does not belong there",
+    );
+    refused(&world, "a million databases", &many(&entry("library.db", &db)), "twice");
+    refused(
+        &world,
+        "a million PAX headers",
+        &many(&pax(&[("mtime", "1")], b'x')),
+        "",
+    );
+    refused(
+        &world,
+        "a million global headers",
+        &many(&pax(&[("mtime", "1")], b'g')),
+        "",
+    );
+    // A million gzip members.
+    refused(&world, "a million gzip members", &gzip(b"").repeat(1_000_000), "");
+    // And blocks of one byte each.
+    let first = block(0, &entry("library.db", &db));
+    let tiny: Vec<u8> = (1..20_000).flat_map(|n| block(n, &[0])).collect();
+    refused(&world, "blocks of one byte", &[first, tiny].concat(), "");
+}
+
+#[test]
+fn metadata_without_bounds() {
+    let world = World::new();
+    world.default_library();
+    let db = tiny_database();
+    // A gibibyte that is one long string, in a plain archive; the size is told, so that it is never read.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&entry("library.db", &db)).unwrap();
+    encoder
+        .write_all(&header("backup_metadata.json", 1 << 30, |_| {}))
+        .unwrap();
+    for _ in 0..1024 {
+        encoder.write_all(&[b' '; MIB]).unwrap();
+    }
+    refused(&world, "a gibibyte", &encoder.finish().unwrap(), "more than 1048576");
+    let truth = metadata(&db).to_string();
+    let inside = truth.trim_end_matches('}');
+    for (what, text) in [
+        ("nested lists", format!("{inside},\"x\":{}", "[".repeat(500_000))),
+        (
+            "nested objects",
+            format!("{inside},\"x\":{}", "{\"x\":".repeat(100_000)),
+        ),
+        (
+            "nested and closed",
+            format!("{inside},\"x\":{}{}}}", "[".repeat(400_000), "]".repeat(400_000)),
+        ),
+        ("many keys", {
+            let keys: Vec<String> = (0..60_000).map(|n| format!("\"{n}\":0")).collect();
+            format!("{inside},{},\"0\":1}}", keys.join(","))
+        }),
+        (
+            "a number of a megabyte",
+            format!("{inside},\"file_count\":{}}}", "9".repeat(1_000_000)),
+        ),
+        ("a key of a megabyte, twice", {
+            let key = "k".repeat(500_000);
+            format!("{inside},\"{key}\":1,\"{key}\":2}}")
+        }),
+    ] {
+        refused(&world, what, &archive_raw(&db, text.as_bytes()), "backup_metadata.json");
+        let short = bounded(&world, "vpo-verify")
+            .input(&archive_raw(&db, text.as_bytes()))
+            .run();
+        assert!(
+            short.stdout.len() < 20_000,
+            "{what}: a report of {} bytes",
+            short.stdout.len()
+        );
+    }
+}
+
+/// Strings and file names that steer a terminal or deceive its reader are never shown raw.
+#[test]
+fn nothing_steers_the_terminal() {
+    let world = World::new();
+    world.default_library();
+    let db = tiny_database();
+    let evil = "\u{1b}[2J\u{1b}]0;owned\u{7}\r\n\u{202e}gpj.exe\u{2066}\u{9b}31m\u{7f}";
+    let mut truth = metadata(&db);
+    truth["vpo_version"] = json!(evil);
+    truth[evil] = json!(evil);
+    let good = archive(&db, &truth);
+    let dir = world.path(format!("dir-{}", evil.replace('/', "_")));
+    std::fs::create_dir(&dir).unwrap();
+    let evil_name = format!("vpo-library-{}.tar.gz", evil.replace('/', "_"));
+    write(dir.join(&evil_name), &good);
+    write(dir.join("vpo-library-bad\u{1b}[31m.tar.gz"), b"no archive");
+    let missing = dir.join("missing\u{1b}[31m");
+    let mut outs = vec![
+        world.cmd("vpo-verify").arg(&dir).run(),
+        world.cmd("vpo-verify").arg("-q").arg(&dir).run(),
+        world.cmd("vpo-verify").arg("-v").arg(&dir).run(),
+        world.cmd("vpo-verify").arg(&missing).run(),
+        world.cmd("vpo-verify").arg("--json").arg(&dir).run(),
+        world.cmd("vpo-ls-backups").arg(&dir).run(),
+        world.cmd("vpo-ls-backups").arg("--json").arg(&dir).run(),
+        world.cmd("vpo-ls-backups").arg("-v").arg(&missing).run(),
+        world
+            .cmd("vpo-unpack-restore")
+            .arg("--dry-run")
+            .arg(dir.join(&evil_name))
+            .run(),
+        world
+            .cmd("vpo-unpack-restore")
+            .args(["--dry-run", "--json"])
+            .arg(dir.join(&evil_name))
+            .run(),
+        world
+            .cmd("vpo-unpack-restore")
+            .arg("--yes")
+            .arg("--db")
+            .arg(dir.join("new\u{1b}.db"))
+            .arg(dir.join(&evil_name))
+            .run(),
+        world.cmd("vpo-unpack-restore").arg("--yes").arg(&missing).run(),
+        world.cmd("vpo-snapshot").arg(&missing).run(),
+        world
+            .cmd("vpo-library")
+            .arg("--backup-dir")
+            .arg(&dir)
+            .arg("verify")
+            .run(),
+        world
+            .cmd("vpo-library")
+            .arg("--backup-dir")
+            .arg(&dir)
+            .arg("backups")
+            .run(),
+        world
+            .cmd("vpo-library")
+            .arg("-v")
+            .arg("--backup-dir")
+            .arg(&dir)
+            .args(["restore", "--yes", "latest"])
+            .run(),
+        world
+            .cmd("vpo-library")
+            .arg("-v")
+            .arg("--backup-dir")
+            .arg(&dir)
+            .arg("backup")
+            .run(),
+        world.cmd("vpo-library").arg("--db").arg(&missing).arg("backup").run(),
+        world
+            .cmd("vpo-library")
+            .arg("backup")
+            .arg("-o")
+            .arg(dir.join("\u{1b}out.tar.gz"))
+            .run(),
+        world
+            .cmd("vpo-library")
+            .arg("backup")
+            .arg("-o")
+            .arg(dir.join("\u{1b}out.zip"))
+            .run(),
+        world.cmd("vpo-library").arg("\u{1b}[2J").run(),
+        world.cmd("vpo-pack").arg("--\u{1b}[2J").run(),
+        world.cmd("vpo-pack").arg("--level=\u{1b}[2J").run(),
+    ];
+    // Where members and errors name what is in the archive.
+    for bad in [
+        plain_of(&[entry("x\u{1b}[2J\u{202e}.db", &db)]),
+        archive_raw(&db, format!("{{\"\u{202e}\":1,\"\u{202e}\":1}}").as_bytes()),
+        archive(
+            &tiny_with("DROP TABLE files; CREATE TABLE \"\u{1b}[2J\" (x)"),
+            &metadata(&db),
+        ),
+    ] {
+        outs.push(world.verify(&bad).exits(46));
+        outs.push(
+            world
+                .cmd("vpo-unpack-restore")
+                .arg("--dry-run")
+                .input(&bad)
+                .run()
+                .exits(46),
+        );
+    }
+    for out in outs {
+        harmless(&out.name.clone(), &out);
+    }
+}
+
+/// What is no regular file, in the place of an archive.
+#[test]
+fn what_is_no_file() {
+    let world = World::new();
+    world.default_library();
+    let dir = world.path("backups");
+    std::fs::create_dir(&dir).unwrap();
+    let named = |n: u32| dir.join(format!("vpo-library-2026-02-05T14302{n}Z.tar.gz"));
+    std::fs::create_dir(named(0)).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        named(1),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(world.path("s")).unwrap();
+    std::fs::rename(world.path("s"), named(2)).unwrap();
+    symlink("/dev/zero", named(3)).unwrap();
+    symlink("/dev/tty", named(4)).unwrap();
+    symlink(named(5), named(5)).unwrap();
+    symlink("nowhere", named(6)).unwrap();
+    symlink(named(1), named(7)).unwrap();
+    let good = world.pack(&tiny_database());
+    write(named(8), &good);
+    for name in ["vpo-ls-backups", "vpo-verify"] {
+        let began = Instant::now();
+        let out = world.cmd(name).arg("--json").arg(&dir).run().ok();
+        assert_eq!(out.json()["total_count"], 1, "{name}: {}", out.json());
+        assert!(began.elapsed() < TIME_LIMIT);
+    }
+    // Named by the user they are read, as far as that is possible.
+    for (n, code) in [(0, 20), (2, 40), (5, 40), (6, 20)] {
+        let out = world.cmd("vpo-verify").arg(named(n)).run();
+        assert_eq!(out.status.code(), Some(code), "{n}: {} {}", out.text(), out.stderr);
+    }
+    let out = bounded(&world, "vpo-verify").arg("/dev/zero").run().exits(46);
+    assert!(out.text().contains("no gzip file"), "{}", out.text());
+    bounded(&world, "vpo-verify").arg("/dev/null").run().exits(46);
+    world
+        .cmd("vpo-unpack-restore")
+        .args(["--yes", "/dev/zero"])
+        .run()
+        .fails(46, &["no gzip file"]);
+    world
+        .cmd("vpo-unpack-restore")
+        .arg("--yes")
+        .arg(named(0))
+        .run()
+        .fails(2, &["is a directory"]);
+    // A FIFO is a stream.
+    let feeder = {
+        let (fifo, good) = (named(1), good.clone());
+        std::thread::spawn(move || std::fs::write(fifo, good))
+    };
+    world.cmd("vpo-verify").arg(named(1)).run().ok();
+    feeder.join().unwrap().unwrap();
+    // In the place of a library.
+    for what in ["backups", "/dev/zero"] {
+        world.cmd("vpo-snapshot").arg(what).run().fails(42, &[]);
+        let out = world
+            .cmd("vpo-unpack-restore")
+            .args(["--yes", "--db", what])
+            .input(&good)
+            .run();
+        assert!([Some(40), Some(42)].contains(&out.status.code()), "{}", out.stderr);
+    }
+}
+
+/// Databases that are slow to open, or would run something when looked into.
+#[test]
+fn databases_made_to_attack() {
+    let world = World::new();
+    world.default_library();
+    let truth = |db: &[u8]| {
+        let mut truth = metadata(&tiny_database());
+        truth["database_size_bytes"] = json!(db.len());
+        truth["database_sha256"] = json!(sha256(db));
+        truth
+    };
+    let made = |sql: &str| {
+        let db = tiny_with(sql);
+        archive(&db, &truth(&db))
+    };
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    for (what, sql) in [
+        (
+            "a view by the name files",
+            "ALTER TABLE files RENAME TO f; CREATE VIEW files AS SELECT 1 AS size_bytes".to_owned(),
+        ),
+        (
+            "an endless view",
+            format!("DROP TABLE files; CREATE VIEW files(size_bytes) AS {endless}"),
+        ),
+        (
+            "an endless view by the name _meta",
+            format!("DROP TABLE _meta; CREATE VIEW _meta(key, value) AS {endless}"),
+        ),
+    ] {
+        refused(
+            &world,
+            what,
+            &made(&sql),
+            "the database inside is damaged or no VPO library",
+        );
+    }
+    // A virtual table by the name files, which needs no root page.
+    let virtual_table = tiny_with(
+        "DROP TABLE files; PRAGMA writable_schema = ON;
+         INSERT INTO sqlite_schema VALUES ('table', 'files', 'files', 0, 'CREATE VIRTUAL TABLE files USING sqlite_dbpage')",
+    );
+    refused(
+        &world,
+        "a virtual table",
+        &archive(&virtual_table, &truth(&virtual_table)),
+        "the database inside",
+    );
+    for (what, entry) in [
+        (
+            "a schema that is no SQL",
+            "('table', 'x', 'x', 2, 'CREATE TABLE x (((((')",
+        ),
+        (
+            "a table on a page that is not there",
+            "('table', 'x', 'x', 99999, 'CREATE TABLE x (y)')",
+        ),
+        (
+            "an index on a table that is not there",
+            "('index', 'x', 'nothing', 2, 'CREATE INDEX x ON nothing (y)')",
+        ),
+    ] {
+        let db = tiny_with(&format!(
+            "PRAGMA writable_schema = ON; INSERT INTO sqlite_schema VALUES {entry}"
+        ));
+        refused(&world, what, &archive(&db, &truth(&db)), "the database inside");
+    }
+    // Harmless though strange: triggers and views beside the tables are content like any other, and nothing runs.
+    let strange = made(&format!(
+        "CREATE VIEW v AS {endless};
+         CREATE TRIGGER t AFTER INSERT ON files BEGIN INSERT INTO files SELECT NULL, 'x', 1 FROM v; END"
+    ));
+    let began = Instant::now();
+    bounded(&world, "vpo-verify").input(&strange).run().ok();
+    assert!(began.elapsed() < TIME_LIMIT);
+}
+
+/// Expressions in the schema that take for ever: what looks at the database must not compute them.
+#[test]
+fn slow_expressions_in_the_schema() {
+    let world = World::new();
+    // Of a column, or it would be computed once.
+    let slow = "length(replace(hex(zeroblob(10000000 + id)), '0', '01'))";
+    let numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)";
+    for (what, sql) in [
+        (
+            "a constraint",
+            format!("CREATE TABLE slow (id INTEGER, CHECK ({slow} > 0))"),
+        ),
+        (
+            "a generated column",
+            format!("CREATE TABLE slow (id INTEGER, x TEXT NOT NULL AS ({slow}))"),
+        ),
+    ] {
+        let db = tiny_with(&format!(
+            "PRAGMA ignore_check_constraints = ON; {sql}; {numbers} INSERT INTO slow (id) SELECT i FROM n"
+        ));
+        let archive = archive(&db, &metadata(&db));
+        let began = Instant::now();
+        let verify = bounded(&world, "vpo-verify").input(&archive).start();
+        std::thread::sleep(Duration::from_millis(500));
+        // Where they are computed after all, a signal still ends it at once, and cleanly.
+        verify.signal(rustix::process::Signal::TERM);
+        let out = verify.finish();
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{what}: it took {:?} to stop",
+            began.elapsed()
+        );
+        if !out.status.success() {
+            out.ended_by(15);
+        }
+        world.clean();
+    }
+}
+
+/// Links that somebody planted where an output is to go.
+#[test]
+fn planted_links_are_not_followed() {
+    let world = World::new();
+    world.default_library();
+    let victim = world.path("victim");
+    write(&victim, b"precious");
+    let good = world.archive_of(&world.library());
+    let dir = world.path("shared");
+    std::fs::create_dir(&dir).unwrap();
+    let check = || assert_eq!(read(&victim), b"precious");
+
+    // In the place of an output that is named.
+    for (name, target) in [
+        ("a.tar.gz", victim.clone()),
+        ("b.tar.gz", world.path("not-there")),
+        ("c.tar.gz", dir.join("c.tar.gz")),
+    ] {
+        symlink(&target, dir.join(name)).unwrap();
+        let out = world
+            .cmd("vpo-verify")
+            .arg("--save")
+            .arg(dir.join(name))
+            .input(&good)
+            .run();
+        out.fails(40, &[]);
+        let out = world
+            .cmd("vpo-library")
+            .arg("backup")
+            .arg("-o")
+            .arg(dir.join(name))
+            .run();
+        out.fails(40, &[]);
+        check();
+        assert!(!world.path("not-there").exists());
+    }
+    // In the place of the standard name: the next one is taken.
+    let first = dir.join(NAME);
+    symlink(&victim, &first).unwrap();
+    world
+        .cmd("vpo-verify")
+        .arg("--save")
+        .arg(&dir)
+        .input(&world.pack(&tiny_database()))
+        .run()
+        .ok();
+    check();
+    assert_eq!(first.read_link().unwrap(), victim);
+    assert!(dir.join(NAME.replace("Z.tar", "Z-2.tar")).exists());
+
+    // Planted left-overs of other kinds than ours: links, FIFOs, directories. None is followed, none hangs a program.
+    for place in [world.scratch(), world.home().join(".vpo")] {
+        symlink(&victim, place.join(".vpo-aaaaaaaaaaaa.tmp")).unwrap();
+        std::fs::create_dir(place.join(".vpo-bbbbbbbbbbbb.tmp")).unwrap();
+        let fifo = place.join(".vpo-cccccccccccc.tmp");
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
+        symlink(&victim, place.join(".vpo-dddddddddddd.tmp-wal")).unwrap();
+    }
+    world.verify(&good).ok();
+    world.cmd("vpo-library").arg("backup").run().ok();
+    world.cmd("vpo-unpack-restore").arg("--yes").input(&good).run().ok();
+    check();
+
+    // The log file of the wrapper may be a link of its owner's; a library that is a link is followed by contract.
+    let library = world.library();
+    let moved = world.path("moved.db");
+    std::fs::rename(&library, &moved).unwrap();
+    symlink(&moved, &library).unwrap();
+    world.cmd("vpo-unpack-restore").arg("--yes").input(&good).run().ok();
+    assert_eq!(library.read_link().unwrap(), moved);
+    check();
+}
+
+/// `--json` stays one document, whatever is in an archive.
+#[test]
+fn hostile_strings_in_json() {
+    let world = World::new();
+    let db = tiny_database();
+    let mut truth = metadata(&db);
+    truth["vpo_version"] = json!("\u{0}\"}\n{\"success\": true, \u{202e}");
+    write(world.path("a.tar.gz"), &archive(&db, &truth));
+    for args in [
+        vec!["--json", "a.tar.gz"],
+        vec!["--json", "--no-database-check", "a.tar.gz"],
+    ] {
+        let out = world.cmd("vpo-verify").args(args).run().ok();
+        let report: Value = out.json();
+        assert_eq!(report["archives"][0]["vpo_version"], truth["vpo_version"]);
+    }
+    let out = world
+        .cmd("vpo-unpack-restore")
+        .args(["--dry-run", "--json", "a.tar.gz"])
+        .run()
+        .ok();
+    assert_eq!(out.json()["vpo_version"], truth["vpo_version"]);
+    assert!(!Path::new(&world.library()).exists());
+}

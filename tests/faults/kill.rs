@@ -1,0 +1,637 @@
+//! Old or new, never between: the programs are killed at every step, and every call fails once.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use crate::damage::judge;
+use crate::harness::*;
+use crate::strace::*;
+use crate::{chosen, exhaustive, figures};
+
+/// How many steps of each situation are tried in a sampled run.
+const SAMPLE: usize = 7;
+
+/// A library of a few small pages, and what it holds.
+pub fn small(path: &Path, generation: u32, pragmas: &str) {
+    sqlite(
+        path,
+        &format!(
+            "PRAGMA page_size = 512; {pragmas};
+             CREATE TABLE _meta (key TEXT, value TEXT);
+             CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT, size_bytes INTEGER);
+             INSERT INTO _meta VALUES ('schema_version', '27'), ('generation', '{generation}');
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})
+               INSERT INTO files SELECT i, printf('/v/%d/%s', i * {generation}, hex(zeroblob(40))), i FROM n",
+            rows = 20 + 10 * generation
+        ),
+    );
+}
+
+/// What a library holds, after SQLite has recovered a copy of it; or what is wrong with it.
+pub fn content(path: &Path) -> Result<String, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.db");
+    for suffix in ["", "-wal", "-journal"] {
+        if let Ok(bytes) = std::fs::read(beside(path, suffix)) {
+            write(beside(&copy, suffix), &bytes);
+        }
+    }
+    let look = || -> rusqlite::Result<String> {
+        let db = Connection::open(&copy)?;
+        let found: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+        if found != "ok" {
+            return Ok(format!("integrity_check: {found}"));
+        }
+        db.query_row(
+            "SELECT (SELECT group_concat(key || '=' || value, ';') FROM _meta) || ' ' ||
+                    (SELECT group_concat(id || path || size_bytes, ';') FROM files ORDER BY id)",
+            [],
+            |row| row.get(0),
+        )
+    };
+    match look() {
+        Ok(text) if text.starts_with("integrity_check") => Err(text),
+        Ok(text) => Ok(text),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What was there before the restore.
+enum Old {
+    /// No library.
+    None,
+    /// One with this content.
+    Whole(String),
+    /// These bytes, of no use, which must stay somewhere.
+    Useless(Vec<u8>),
+}
+
+struct Situation {
+    name: &'static str,
+    world: World,
+    saved: Saved,
+    /// Where the library is, symlinks resolved.
+    library: PathBuf,
+    old: Old,
+    new: String,
+    args: Vec<String>,
+}
+
+impl Situation {
+    fn new(name: &'static str, set_up: impl FnOnce(&World)) -> Self {
+        Self::with(name, &[], set_up)
+    }
+
+    fn with(name: &'static str, args: &[&str], set_up: impl FnOnce(&World)) -> Self {
+        let world = World::new();
+        let new = world.path("new.db");
+        small(&new, 2, "PRAGMA journal_mode = DELETE");
+        let archive = world.archive_of(&new);
+        write(world.path("new.tar.gz"), &archive);
+        set_up(&world);
+        let named = world.library();
+        let library = named.canonicalize().unwrap_or(named);
+        let old = match content(&library) {
+            _ if !library.exists() => Old::None,
+            Ok(text) => Old::Whole(text),
+            Err(_) => Old::Useless(read(&library)),
+        };
+        Situation {
+            name,
+            saved: Saved::of(&world.home()),
+            library,
+            old,
+            new: content(&new).unwrap(),
+            args: args.iter().map(|arg| (*arg).into()).collect(),
+            world,
+        }
+    }
+
+    /// The arguments of a restore.
+    fn restore(&self, cmd: Cmd) -> Cmd {
+        cmd.args(["--yes", "--timeout", "0"]).args(&self.args).arg("new.tar.gz")
+    }
+
+    /// What is there now: the old (false) or the new (true); anything else fails the test.
+    #[track_caller]
+    fn state(&self, what: &str) -> bool {
+        let name = self.name;
+        match (&self.old, content(&self.library)) {
+            (_, Ok(now)) if now == self.new => true,
+            (Old::Whole(old), Ok(now)) if now == *old => false,
+            (Old::Whole(old), Err(_)) if !self.library.exists() => {
+                // A library that could not be read may have been moved aside: nothing is deleted.
+                let aside = self
+                    .asides()
+                    .into_iter()
+                    .any(|path| content(&path).is_ok_and(|now| now == *old));
+                assert!(aside, "{name}: {what}: the old library is nowhere");
+                false
+            }
+            (Old::None, Err(_)) if !self.library.exists() => false,
+            (Old::Useless(bytes), _) => {
+                let there = [self.library.clone()].into_iter().chain(self.asides());
+                let kept = there.filter(|path| path.exists()).any(|path| read(path) == *bytes);
+                assert!(kept, "{name}: {what}: the damaged library is nowhere");
+                false
+            }
+            (_, now) => panic!("{name}: {what}: neither old nor new: {now:.300?}"),
+        }
+    }
+
+    fn asides(&self) -> Vec<PathBuf> {
+        let dir = self.library.parent().unwrap();
+        let names = if dir.exists() { names(dir) } else { Vec::new() };
+        names
+            .into_iter()
+            .filter(|name| name.contains(".replaced-") && !name.ends_with("-wal") && !name.ends_with("-journal"))
+            .map(|name| dir.join(name))
+            .collect()
+    }
+
+    /// Whatever lists as a backup is one, and an old library that was sound is never lost.
+    #[track_caller]
+    fn backups_are_whole(&self, what: &str) {
+        let dir = self.world.backups();
+        if dir.exists() {
+            for name in names(&dir) {
+                if name.starts_with("vpo-library-") {
+                    judge(&read(dir.join(&name))).unwrap_or_else(|e| panic!("{}: {what}: {name}: {e:?}", self.name));
+                }
+            }
+        }
+    }
+
+    /// The next run succeeds and clears every left-over.
+    #[track_caller]
+    fn next_run(&self, what: &str) {
+        let out = self.restore(self.world.cmd("vpo-unpack-restore")).run();
+        assert!(out.status.success(), "{}: after {what}: {}", self.name, out.stderr);
+        assert!(self.state(what), "{}: {what}", self.name);
+        self.world.clean();
+    }
+}
+
+fn situations() -> Vec<Situation> {
+    let wal = "PRAGMA journal_mode = WAL";
+    let rollback = "PRAGMA journal_mode = DELETE";
+    let library = move |pragmas: &'static str| move |world: &World| small(&world.library(), 1, pragmas);
+    vec![
+        Situation::new("missing", |_| {}),
+        Situation::with("missing directory", &["--db", "../home/.vpo/library.db"], |world| {
+            std::fs::remove_dir(world.home().join(".vpo")).unwrap();
+        }),
+        Situation::new("WAL", library(wal)),
+        Situation::new("rollback", library(rollback)),
+        Situation::with("safety backup", &["--safety-dir", "../home/.vpo/backups"], library(wal)),
+        Situation::new(
+            "other page size, WAL",
+            library("PRAGMA page_size = 1024; PRAGMA journal_mode = WAL"),
+        ),
+        Situation::new(
+            "other page size, rollback",
+            library("PRAGMA page_size = 4096; PRAGMA journal_mode = DELETE"),
+        ),
+        Situation::new(
+            "auto-vacuum",
+            library("PRAGMA auto_vacuum = FULL; PRAGMA journal_mode = WAL"),
+        ),
+        Situation::new("log of a crashed writer", |world| {
+            small(&world.library(), 1, wal);
+            let mut peer = Peer::open(&world.library());
+            peer.sql("INSERT INTO files VALUES (1000, 'in the log', 5)");
+            peer.kill();
+            assert!(beside(&world.library(), "-wal").metadata().unwrap().len() > 0);
+        }),
+        Situation::new("hot journal", |world| {
+            small(&world.library(), 1, rollback);
+            let mut peer = Peer::open(&world.library());
+            peer.sql("PRAGMA cache_size = 1");
+            peer.sql("BEGIN");
+            peer.sql("UPDATE files SET path = path || 'never committed'");
+            peer.kill();
+            assert!(beside(&world.library(), "-journal").metadata().unwrap().len() > 512);
+        }),
+        Situation::new("log without a library", |world| {
+            let path = world.path("gone.db");
+            small(&path, 1, wal);
+            let mut peer = Peer::open(&path);
+            peer.sql("INSERT INTO files VALUES (1000, 'in the log', 5)");
+            peer.kill();
+            std::fs::rename(beside(&path, "-wal"), beside(&world.library(), "-wal")).unwrap();
+        }),
+        Situation::new("damaged", |world| {
+            small(&world.library(), 1, wal);
+            let mut bytes = read(world.library());
+            bytes[512..2048].fill(0xaa);
+            write(world.library(), &bytes);
+        }),
+        Situation::new("no database", |world| {
+            write(world.library(), b"this is no database at all")
+        }),
+        Situation::new("symlink", |world| {
+            std::fs::create_dir(world.home().join("elsewhere")).unwrap();
+            small(&world.home().join("elsewhere/real.db"), 1, wal);
+            std::os::unix::fs::symlink("../elsewhere/real.db", world.library()).unwrap();
+        }),
+    ]
+}
+
+#[test]
+fn a_restore_killed_at_any_step_leaves_old_or_new() {
+    if !available("kills at every step") {
+        return;
+    }
+    let (mut points, mut old, mut new) = (0, 0, 0);
+    for situation in situations() {
+        let whose: &[Whose] = if exhaustive() {
+            &[Whose::Main, Whose::All]
+        } else {
+            &[Whose::Main]
+        };
+        for &whose in whose {
+            situation.saved.put_back();
+            let counts = count(&situation.world, "vpo-unpack-restore", whose, CHANGING, |cmd| {
+                situation.restore(cmd)
+            });
+            let steps = steps(&counts);
+            assert!(situation.state("undisturbed"), "{}", situation.name);
+            for i in chosen(steps.len(), SAMPLE) {
+                let (call, n) = steps[i];
+                situation.saved.put_back();
+                let what = format!("killed at {call} {n} ({whose:?})");
+                let cmd = killed(&situation.world, "vpo-unpack-restore", whose, call, n);
+                let out = situation.restore(cmd).run();
+                if out.status.success() {
+                    // What another thread did first, the main thread need not do: it never came to this call.
+                    assert!(situation.state(&what), "{}: {what}", situation.name);
+                    continue;
+                }
+                if whose == Whose::Main {
+                    out.ended_by(9);
+                }
+                if situation.state(&what) {
+                    new += 1;
+                } else {
+                    old += 1;
+                }
+                situation.backups_are_whole(&what);
+                situation.next_run(&what);
+                points += 1;
+            }
+        }
+    }
+    figures(&format!(
+        "restore: {points} kill points survived, {old} with the old content, {new} with the new"
+    ));
+}
+
+#[test]
+fn a_save_killed_at_any_step_leaves_a_whole_file_or_none() {
+    if !available("kills at every step") {
+        return;
+    }
+    let world = World::new();
+    small(&world.library(), 1, "PRAGMA journal_mode = WAL");
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    std::fs::create_dir(world.path("kept")).unwrap();
+    let save = |cmd: Cmd| cmd.args(["--save", "kept"]).stdin_file(&world.path("a.tar.gz"));
+    let counts = count(&world, "vpo-verify", Whose::Main, CHANGING, save);
+    let steps = steps(&counts);
+    let archive = read(world.path("a.tar.gz"));
+    let mut points = 0;
+    for i in chosen(steps.len(), 4 * SAMPLE) {
+        let (call, n) = steps[i];
+        std::fs::remove_dir_all(world.path("kept")).unwrap();
+        std::fs::create_dir(world.path("kept")).unwrap();
+        save(killed(&world, "vpo-verify", Whose::Main, call, n))
+            .run()
+            .ended_by(9);
+        for name in names(&world.path("kept")) {
+            if name.starts_with("vpo-library-") {
+                same(&name, &read(world.path("kept").join(&name)), &archive);
+            }
+        }
+        save(world.cmd("vpo-verify")).run().ok();
+        world.clean();
+        points += 1;
+    }
+    figures(&format!("--save: {points} kill points survived"));
+}
+
+#[test]
+fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
+    if !available("kills at every step") {
+        return;
+    }
+    let mut points = 0;
+    for (mode, pragma) in [
+        ("WAL", "PRAGMA journal_mode = WAL"),
+        ("rollback", "PRAGMA journal_mode = DELETE"),
+    ] {
+        let world = World::new();
+        small(&world.library(), 1, pragma);
+        let old = content(&world.library()).unwrap();
+        let saved = Saved::of(&world.home());
+        for whose in [Whose::Main, Whose::All] {
+            saved.put_back();
+            let counts = count(&world, "vpo-library", whose, CHANGING, |cmd| cmd.arg("backup"));
+            let steps = steps(&counts);
+            for i in chosen(steps.len(), 2 * SAMPLE) {
+                let (call, n) = steps[i];
+                saved.put_back();
+                killed(&world, "vpo-library", whose, call, n).arg("backup").run();
+                let what = format!("{mode}, {whose:?}: killed at {call} {n}");
+                // Those that were not killed end when their pipes do.
+                wait_until("the pipeline is gone", || !anybody_works_in(&world));
+                assert_eq!(content(&world.library()).as_ref(), Ok(&old), "{what}");
+                if world.backups().exists() {
+                    for name in names(&world.backups()) {
+                        if name.starts_with("vpo-library-") {
+                            judge(&read(world.backups().join(&name))).unwrap_or_else(|e| panic!("{what}: {e:?}"));
+                        }
+                    }
+                }
+                world.cmd("vpo-library").arg("backup").run().ok();
+                world.clean();
+                assert_eq!(content(&world.library()).as_ref(), Ok(&old), "{what}");
+                points += 1;
+            }
+        }
+    }
+    figures(&format!("backup: {points} kill points survived"));
+}
+
+/// True while a process has its working directory in this world.
+fn anybody_works_in(world: &World) -> bool {
+    let place = world.path("");
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return false;
+    };
+    processes
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .any(|entry| {
+            entry
+                .path()
+                .join("cwd")
+                .read_link()
+                .is_ok_and(|cwd| cwd.join("") == place)
+        })
+}
+
+/// The calls that may fail, and how.
+const FAILING: [(&str, &[&str]); 16] = [
+    ("write", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
+    ("pwrite64", &["ENOSPC", "EDQUOT", "EIO"]),
+    ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
+    ("fdatasync", &["EIO", "ENOSPC"]),
+    ("ftruncate", &["EIO", "ENOSPC"]),
+    ("renameat2", &["EIO", "ENOSPC", "EDQUOT"]),
+    ("rename", &["EIO"]),
+    ("link", &["EIO", "ENOSPC"]),
+    ("linkat", &["EIO", "ENOSPC", "EDQUOT"]),
+    ("pread64", &["EIO"]),
+    ("read", &["EIO"]),
+    ("fchmod", &["EIO"]),
+    ("fallocate", &["ENOSPC", "EIO"]),
+    ("mkdir", &["ENOSPC", "EIO", "EDQUOT"]),
+    ("unlink", &["EIO"]),
+    ("openat", &["ENOSPC", "EMFILE"]),
+];
+
+/// The codes that a failure may have: the contract's.
+fn codes(call: &str, errno: &str) -> &'static [i32] {
+    match (call, errno) {
+        // To SQLite a file system that can't be read is a damaged one (os_unix.c, SQLITE_IOERR_CORRUPTFS).
+        ("pread64", _) => &[40, 42, 46],
+        // Nothing but a creation meets this, and strace makes the others meet it too.
+        ("openat", "ENOSPC") => &[40, 44],
+        (_, "ENOSPC" | "EDQUOT") => &[44],
+        _ => &[40],
+    }
+}
+
+/// The first calls of a program are those of the loader, which says in its own words that it could not start.
+fn loader_failed(out: &Output) -> bool {
+    out.status.code() == Some(127) || out.stderr.contains("error while loading shared libraries")
+}
+
+#[test]
+fn a_restore_with_any_call_failing_leaves_old_or_new() {
+    if !available("failing calls") {
+        return;
+    }
+    let calls = FAILING.map(|(call, _)| call).join(",");
+    let (mut faults, mut failed, mut after, mut harmless) = (0, 0, 0, 0);
+    let mut wrong = Vec::new();
+    for situation in situations() {
+        situation.saved.put_back();
+        let counts = count(&situation.world, "vpo-unpack-restore", Whose::Main, &calls, |cmd| {
+            situation.restore(cmd)
+        });
+        let mut cases = Vec::new();
+        for (call, errnos) in FAILING {
+            for (_, n) in steps(&counts).into_iter().filter(|(name, _)| *name == call) {
+                for errno in errnos {
+                    for on in [false, true] {
+                        cases.push((call, *errno, n, on));
+                    }
+                }
+            }
+        }
+        for i in chosen(cases.len(), 3 * SAMPLE) {
+            let (call, errno, n, on) = cases[i];
+            situation.saved.put_back();
+            let cmd = failing(&situation.world, "vpo-unpack-restore", Whose::Main, call, errno, n, on);
+            let out = situation.restore(cmd).run();
+            if loader_failed(&out) {
+                continue;
+            }
+            let what = format!("{call} {n}{} {errno}", if on { "+" } else { "" });
+            let new = situation.state(&what);
+            situation.backups_are_whole(&what);
+            faults += 1;
+            let mut complain = |why: &str| {
+                let (status, stderr) = (out.status, &out.stderr);
+                wrong.push(format!(
+                    "{}: {what}: {why}: {status}, new: {new}: {stderr:?}",
+                    situation.name
+                ));
+            };
+            // With every write failing, the message can't be written either.
+            let mute = call == "write" && on;
+            let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
+            match out.status.code() {
+                Some(0) if new => harmless += 1,
+                Some(0) => complain("success without the new content"),
+                Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
+                Some(_) if out.stderr.contains("panicked") => complain("a panic"),
+                Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => complain("no error line"),
+                Some(_) if new && !said && !mute => complain("restored without a word about it"),
+                Some(_) if !new && said => complain("not restored, but says so"),
+                Some(_) if new => after += 1,
+                Some(_) => failed += 1,
+                None => complain("killed"),
+            }
+            // A sound library is never put aside because the disk is full.
+            let moved = matches!(situation.old, Old::Whole(_)) && !situation.asides().is_empty();
+            if moved && codes(call, errno).contains(&44) {
+                complain("a sound library was moved aside");
+            }
+            situation.next_run(&what);
+        }
+    }
+    figures(&format!(
+        "restore: {faults} faults survived: {failed} with the old state, {after} after the commit, {harmless} harmless"
+    ));
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// A run of one of the other programs, for which every call fails once.
+struct Run {
+    program: &'static str,
+    args: &'static [&'static str],
+    stdin: Option<&'static str>,
+}
+
+#[test]
+fn the_other_programs_with_any_call_failing() {
+    if !available("failing calls") {
+        return;
+    }
+    let world = World::new();
+    small(&world.library(), 1, "PRAGMA journal_mode = WAL");
+    let old = content(&world.library()).unwrap();
+    small(&world.path("in.db"), 2, "PRAGMA journal_mode = DELETE");
+    write(world.path("in.tar.gz"), &world.archive_of(&world.path("in.db")));
+    std::fs::create_dir(world.path("kept")).unwrap();
+    let saved = Saved::of(&world.home());
+    let work = Saved::of(&world.path(""));
+    let run = |program, args, stdin| Run { program, args, stdin };
+    let runs = [
+        run("vpo-snapshot", &[], None),
+        run("vpo-snapshot", &["in.db"], None),
+        run("vpo-pack", &[], Some("in.db")),
+        run("vpo-verify", &["in.tar.gz"], None),
+        run("vpo-verify", &["--save", "kept"], Some("in.tar.gz")),
+        run("vpo-verify", &["--json", "in.tar.gz"], None),
+        run("vpo-ls-backups", &["."], None),
+        run("vpo-unpack-restore", &["--dry-run", "in.tar.gz"], None),
+        run("vpo-library", &["backup"], None),
+        run("vpo-library", &["backup", "--verify", "-o", "kept"], None),
+    ];
+    let calls = FAILING.map(|(call, _)| call).join(",");
+    let (mut faults, mut wrong) = (0, Vec::new());
+    for Run { program, args, stdin } in runs {
+        let finish = |cmd: Cmd| {
+            let cmd = cmd.args(args).stdout(std::fs::File::create(world.path("out")).unwrap());
+            match stdin {
+                Some(name) => cmd.stdin_file(&world.path(name)),
+                None => cmd,
+            }
+        };
+        let put_back = || {
+            saved.put_back();
+            work.put_back();
+        };
+        let counts = count(&world, program, Whose::Main, &calls, finish);
+        let good = read(world.path("out"));
+        let mut cases = Vec::new();
+        for (call, n) in steps(&counts) {
+            let (_, errnos) = FAILING.iter().find(|(name, _)| *name == call).unwrap();
+            for errno in *errnos {
+                cases.extend([false, true].map(|on| (call, *errno, n, on)));
+            }
+        }
+        for i in chosen(cases.len(), 4 * SAMPLE) {
+            let (call, errno, n, on) = cases[i];
+            put_back();
+            let out = finish(failing(&world, program, Whose::Main, call, errno, n, on)).run();
+            if loader_failed(&out) {
+                continue;
+            }
+            faults += 1;
+            let what = format!("{program} {args:?}: {call} {n}{} {errno}", if on { "+" } else { "" });
+            let mut complain = |why: &str| wrong.push(format!("{what}: {why}: {}: {:?}", out.status, out.stderr));
+            let mute = call == "write" && on;
+            match out.status.code() {
+                Some(0) if program == "vpo-pack" => {
+                    if judge(&read(world.path("out"))).is_err() {
+                        complain("no whole archive");
+                    }
+                }
+                Some(0) if program == "vpo-snapshot" && read(world.path("out")) != good => complain("another output"),
+                Some(0) => {}
+                // A listing shows what it can't read as a row; a pipeline has the code of the program that failed.
+                Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
+                Some(_) if out.stderr.contains("panicked") => complain("a panic"),
+                Some(_) if out.stderr.is_empty() && !mute && read(world.path("out")).is_empty() => complain("no word"),
+                Some(_) => {}
+                None => complain("killed"),
+            }
+            for dir in [world.path("kept"), world.backups()] {
+                for name in if dir.exists() { names(&dir) } else { Vec::new() } {
+                    if name.starts_with("vpo-library-") && judge(&read(dir.join(&name))).is_err() {
+                        complain("a backup that is none");
+                    }
+                }
+            }
+            assert_eq!(content(&world.library()).as_ref(), Ok(&old), "{what}");
+        }
+    }
+    put_right(&world);
+    figures(&format!("the other programs: {faults} faults survived"));
+    assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// The next runs clear what failing calls have left, even where the removal itself failed.
+fn put_right(world: &World) {
+    world.cmd("vpo-library").arg("backup").run().ok();
+    world.cmd("vpo-verify").arg(world.backups()).run().ok();
+    world.clean();
+}
+
+#[test]
+fn an_interrupted_call_is_no_failure() {
+    if !available("interrupted calls") {
+        return;
+    }
+    let situations: Vec<_> = situations()
+        .into_iter()
+        .filter(|s| ["missing", "WAL", "rollback"].contains(&s.name))
+        .collect();
+    let mut tried = 0;
+    for situation in &situations {
+        situation.saved.put_back();
+        let calls = "read,write,pread64,pwrite64,ftruncate,openat,flock";
+        let counts = count(&situation.world, "vpo-unpack-restore", Whose::Main, calls, |cmd| {
+            situation.restore(cmd)
+        });
+        let steps = steps(&counts);
+        for i in chosen(steps.len(), 3 * SAMPLE) {
+            let (call, n) = steps[i];
+            situation.saved.put_back();
+            let cmd = failing(
+                &situation.world,
+                "vpo-unpack-restore",
+                Whose::Main,
+                call,
+                "EINTR",
+                n,
+                false,
+            );
+            let out = situation.restore(cmd).run();
+            if loader_failed(&out) {
+                continue;
+            }
+            let what = format!("{call} {n} interrupted");
+            assert!(out.status.success(), "{}: {what}: {}", situation.name, out.stderr);
+            assert!(situation.state(&what), "{}: {what}", situation.name);
+            situation.world.clean();
+            tried += 1;
+        }
+    }
+    figures(&format!("restore: {tried} interrupted calls made no difference"));
+}

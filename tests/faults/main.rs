@@ -1,0 +1,40 @@
+//! Nothing is lost: every fault, every damaged byte, every hostile archive.
+//!
+//! Without `VPO_TEST_EXHAUSTIVE` the long loops take samples: spread evenly, and the same ones in every run.
+
+#[allow(dead_code, reason = "whoever includes this file uses what it needs")]
+#[path = "../../examples/sample-library/generate.rs"]
+mod generate;
+#[allow(dead_code, reason = "shared with the other test crate")]
+#[path = "../suite/harness.rs"]
+mod harness;
+
+mod company;
+mod craft;
+mod damage;
+mod hostile;
+mod kill;
+mod signals;
+mod strace;
+
+/// True if every case is to be tried, however long it takes.
+pub fn exhaustive() -> bool {
+    std::env::var_os("VPO_TEST_EXHAUSTIVE").is_some_and(|value| !value.is_empty())
+}
+
+/// All of the numbers below `end` in an exhaustive run, else about `sample` of them, spread evenly, with the first and
+/// the last.
+pub fn chosen(end: usize, sample: usize) -> Vec<usize> {
+    if exhaustive() || end <= sample {
+        return (0..end).collect();
+    }
+    let mut chosen: Vec<usize> = (0..sample).map(|i| i * (end - 1) / (sample - 1).max(1)).collect();
+    chosen.dedup();
+    chosen
+}
+
+/// A line of figures, past the capture of the test runner.
+pub fn figures(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "figures: {text}");
+}

@@ -1,0 +1,330 @@
+//! Signals at random moments, and limits of the system.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::damage::noise;
+use crate::generate::{Sample, Size};
+use crate::harness::*;
+use crate::kill::{content, small};
+use crate::{exhaustive, figures};
+
+/// The tries of each program.
+fn tries() -> usize {
+    if exhaustive() { 150 } else { 9 }
+}
+
+/// A moment within `longest`, the `n`th of a series that looks random.
+fn moment(n: usize, longest: Duration) -> Duration {
+    longest.mul_f64(f64::from(noise(n + 1, 42)[n]) / 255.0)
+}
+
+const SIGNALS: [(Signal, i32); 3] = [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)];
+
+/// A library that takes a moment.
+fn large() -> Sample {
+    Sample {
+        size: Size::Bytes(3_000_000),
+        ..Sample::default()
+    }
+}
+
+#[test]
+fn a_signal_at_any_moment_leaves_no_litter() {
+    let world = World::new();
+    world.make_library(&large());
+    let old = dump(&world.library());
+    let archive = world.archive_of(&world.library());
+    write(world.path("a.tar.gz"), &archive);
+    std::fs::create_dir(world.path("kept")).unwrap();
+    type Start = fn(&World) -> Cmd;
+    let programs: [(&str, Start); 6] = [
+        ("vpo-snapshot", |w| w.cmd("vpo-snapshot")),
+        ("vpo-pack", |w| w.cmd("vpo-pack").stdin_file(&w.library())),
+        ("vpo-verify", |w| w.cmd("vpo-verify").arg("a.tar.gz")),
+        ("--save", |w| {
+            w.cmd("vpo-verify")
+                .args(["--save", "kept"])
+                .stdin_file(&w.path("a.tar.gz"))
+        }),
+        ("backup", |w| w.cmd("vpo-library").args(["backup", "--verify"])),
+        ("restore", |w| {
+            w.cmd("vpo-unpack-restore")
+                .args(["--yes", "--safety-dir", "kept", "a.tar.gz"])
+        }),
+    ];
+    let (mut ended, mut finished) = (0, 0);
+    for (name, start) in programs {
+        let began = Instant::now();
+        start(&world).run().ok();
+        let longest = began.elapsed().mul_f64(1.1);
+        for n in 0..tries() {
+            let (signal, number) = SIGNALS[n % 3];
+            let mut running = start(&world).start();
+            // A pipe that nobody reads would only fill up.
+            let reader = running
+                .stdout
+                .take()
+                .map(|mut out| std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink())));
+            // Not before it listens: until then a signal just ends it, and there is nothing to clean up.
+            std::thread::sleep(moment(n, longest));
+            if running.is_running() {
+                running.signal(signal);
+            }
+            let out = running.finish();
+            if let Some(reader) = reader {
+                reader.join().unwrap().unwrap();
+            }
+            match out.status.code() {
+                Some(0) => finished += 1,
+                _ => {
+                    out.ended_by(number);
+                    ended += 1;
+                }
+            }
+            world.clean();
+            let side: Vec<_> = names(&world.home().join(".vpo"))
+                .into_iter()
+                .filter(|n| n != "library.db" && n != "backups")
+                .collect();
+            assert!(side.is_empty(), "{name}: left beside the library: {side:?}");
+            same_content(name, &dump(&world.library()), &old);
+            for dir in [world.path("kept"), world.backups()] {
+                if dir.exists() && !names(&dir).is_empty() {
+                    world.cmd("vpo-verify").arg("--no-database-check").arg(&dir).run().ok();
+                    std::fs::remove_dir_all(&dir).unwrap();
+                    std::fs::create_dir(&dir).unwrap();
+                }
+            }
+        }
+    }
+    figures(&format!(
+        "signals: {ended} runs ended by one, {finished} were done before; no litter"
+    ));
+}
+
+/// The wrapper passes signals on and waits for its children.
+#[test]
+fn the_wrapper_leaves_no_children_behind() {
+    let world = World::new();
+    world.make_library(&large());
+    for n in 0..tries() {
+        let (signal, _) = SIGNALS[n % 3];
+        let running = world.cmd("vpo-library").arg("backup").start();
+        std::thread::sleep(moment(n, Duration::from_millis(150)));
+        running.signal(signal);
+        running.finish();
+        assert!(!works_in(&world), "a child is left behind");
+        world.clean();
+    }
+}
+
+fn works_in(world: &World) -> bool {
+    let place = world.path("").canonicalize().unwrap();
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()))
+        .any(|entry| entry.path().join("cwd").read_link().is_ok_and(|cwd| cwd == place))
+}
+
+/// A shell sets a limit and becomes the program.
+fn limited(world: &World, limit: &str, program: &str) -> Cmd {
+    let script = format!("ulimit {limit} && exec \"$0\" \"$@\"");
+    world.cmd("sh").args(["-c", &script, executable(program)])
+}
+
+/// A file-size limit is an ordinary error, not the end by SIGXFSZ.
+#[test]
+fn a_limit_of_file_size() {
+    let world = World::new();
+    world.make_library(&large());
+    let archive = world.archive_of(&world.library());
+    write(world.path("a.tar.gz"), &archive);
+    std::fs::create_dir(world.path("kept")).unwrap();
+    // In blocks of 512 bytes: 100 KiB.
+    let limit = "-f 200";
+    let tries: [(&str, &[&str]); 5] = [
+        ("vpo-verify", &["a.tar.gz"]),
+        ("vpo-unpack-restore", &["--yes", "a.tar.gz"]),
+        ("vpo-unpack-restore", &["--dry-run", "a.tar.gz"]),
+        ("vpo-library", &["backup"]),
+        ("vpo-library", &["backup", "-o", "kept"]),
+    ];
+    for (program, args) in tries {
+        let before = dump(&world.library());
+        let out = limited(&world, limit, program).args(args).run().exits(40);
+        let said = format!("{}{}", out.stderr, out.text());
+        assert!(said.contains("File too large"), "{program} {args:?}: {said}");
+        same_content(program, &dump(&world.library()), &before);
+        world.clean();
+        assert!(!world.backups().exists() || names(&world.backups()).is_empty());
+    }
+    let out = limited(&world, limit, "vpo-verify")
+        .args(["--save", "kept"])
+        .stdin_file(&world.path("a.tar.gz"))
+        .run();
+    out.exits(40);
+    assert_eq!(names(&world.path("kept")), [""; 0]);
+    // In the middle of the replacement: the stage fits, its copy in the log does not.
+    for (name, generation, rows) in [("grown.db", 2, 2000), ("other.db", 1, 1000)] {
+        small(&world.path(name), generation, "PRAGMA journal_mode = WAL");
+        let filling = "INSERT INTO filling SELECT hex(randomblob(50)) FROM n";
+        let numbers = format!("SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}");
+        let sql = format!("CREATE TABLE filling (x); WITH RECURSIVE n(i) AS ({numbers}) {filling}");
+        sqlite(&world.path(name), &sql);
+    }
+    let at = world.path("other.db").metadata().unwrap().len();
+    let before = content(&world.path("grown.db")).unwrap();
+    let archive = world.archive_of(&world.path("other.db"));
+    let limit = format!("-f {}", at.div_ceil(512));
+    let out = limited(&world, &limit, "vpo-unpack-restore")
+        .args(["--yes", "--db", "grown.db"])
+        .input(&archive)
+        .run();
+    let out = out.exits(40);
+    assert!(out.stderr.contains("it is as it was"), "{}", out.stderr);
+    assert_eq!(content(&world.path("grown.db")), Ok(before));
+    world.clean();
+}
+
+/// A small device that fills up: exit 44, nothing left, nothing lost.
+#[test]
+fn a_full_device() {
+    with_mounts("a full device", || {
+        let world = World::new();
+        world.make_library(&large());
+        let archive = world.archive_of(&world.library());
+        write(world.path("a.tar.gz"), &archive);
+        let before = dump(&world.library());
+        let small = world.path("small");
+        std::fs::create_dir(&small).unwrap();
+        make_small(&small, 256);
+        for (program, args) in [
+            ("vpo-library", vec!["backup", "-o", "small"]),
+            ("vpo-library", vec!["backup", "--no-check", "-o", "small/new.tar.gz"]),
+            (
+                "vpo-unpack-restore",
+                vec!["--yes", "--db", "small/library.db", "a.tar.gz"],
+            ),
+            ("vpo-unpack-restore", vec!["--yes", "--safety-dir", "small", "a.tar.gz"]),
+            (
+                "vpo-unpack-restore",
+                vec!["--yes", "--safety-dir", "small/new", "a.tar.gz"],
+            ),
+        ] {
+            let out = world.cmd(program).args(&args).run();
+            assert_eq!(out.status.code(), Some(44), "{program} {args:?}: {}", out.stderr);
+            let mut left = names(&small);
+            left.retain(|name| name != "new" || !names(&small.join("new")).is_empty());
+            assert_eq!(left, [""; 0], "{program} {args:?}");
+        }
+        let out = world.cmd("vpo-verify").args(["--save", "small"]).input(&archive).run();
+        out.fails(44, &[]);
+        for (program, args) in [
+            ("vpo-verify", vec!["a.tar.gz"]),
+            ("vpo-unpack-restore", vec!["--dry-run", "--db", "none/x.db", "a.tar.gz"]),
+        ] {
+            let out = world.cmd(program).args(&args).env("TMPDIR", &small).run();
+            assert_eq!(out.status.code(), Some(44), "{program}: {}", out.stderr);
+        }
+        assert_eq!(
+            names(&small)
+                .into_iter()
+                .filter(|name| name != "new")
+                .collect::<Vec<_>>(),
+            [""; 0]
+        );
+        same_content("the library", &dump(&world.library()), &before);
+        world.clean();
+    });
+}
+
+/// Too few descriptors: an error, with nothing moved aside and nothing left.
+#[test]
+fn too_few_descriptors() {
+    let world = World::new();
+    small(&world.library(), 1, "PRAGMA journal_mode = WAL");
+    let before = content(&world.library()).unwrap();
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    small(&world.path("new.db"), 2, "PRAGMA journal_mode = DELETE");
+    write(world.path("new.tar.gz"), &world.archive_of(&world.path("new.db")));
+    let after = content(&world.path("new.db")).unwrap();
+    std::fs::create_dir(world.path("kept")).unwrap();
+    let (mut failed, mut done) = (0, 0);
+    for n in 4..30 {
+        for (program, args) in [
+            ("vpo-verify", vec!["a.tar.gz"]),
+            ("vpo-library", vec!["backup", "-o", "kept"]),
+            (
+                "vpo-unpack-restore",
+                vec!["--yes", "--safety-dir", "kept", "new.tar.gz"],
+            ),
+        ] {
+            let out = limited(&world, &format!("-n {n}"), program).args(&args).run();
+            assert!(!out.stderr.contains("panicked"), "{n} descriptors: {}", out.stderr);
+            match out.status.code() {
+                Some(0) => done += 1,
+                // The loader has its own.
+                Some(127) => continue,
+                Some(40 | 1) => failed += 1,
+                _ => panic!("{n} descriptors: {program}: {} {}", out.status, out.stderr),
+            }
+            let now = content(&world.library()).unwrap();
+            let said = out.stderr.contains("the library was restored, but");
+            assert!(
+                now == before || (now == after && (out.status.success() || said)),
+                "{n}: {program}: {}",
+                out.stderr
+            );
+            let aside: Vec<_> = names(&world.home().join(".vpo"))
+                .into_iter()
+                .filter(|n| n.contains("replaced"))
+                .collect();
+            assert_eq!(aside, [""; 0], "{n} descriptors: {}", out.stderr);
+            if now == after {
+                std::fs::remove_file(world.library()).unwrap();
+                small(&world.library(), 1, "PRAGMA journal_mode = WAL");
+            }
+        }
+        world.clean();
+    }
+    assert!(failed > 10 && done > 10, "{failed} {done}");
+}
+
+/// TMPDIR that vanished, is a file, or may not be written.
+#[test]
+fn no_place_for_temporary_files() {
+    let world = World::new();
+    small(&world.library(), 1, "PRAGMA journal_mode = DELETE");
+    let archive = world.archive_of(&world.library());
+    let before = content(&world.library()).unwrap();
+    write(world.path("file"), b"");
+    for place in ["gone", "file"] {
+        for (program, args) in [("vpo-snapshot", vec![]), ("vpo-pack", vec![]), ("vpo-verify", vec![])] {
+            let input = if program == "vpo-pack" {
+                read(world.library())
+            } else {
+                archive.clone()
+            };
+            let out = world
+                .cmd(program)
+                .args(&args as &[&str])
+                .env("TMPDIR", world.path(place))
+                .input(&input)
+                .run();
+            let said = format!("{}{}", out.stderr, String::from_utf8_lossy(&out.stdout));
+            assert_eq!(out.status.code(), Some(40), "{program}, {place}: {}", out.stderr);
+            assert!(said.contains(place), "{program}, {place}: {said:.300}");
+        }
+        // A restore needs no TMPDIR.
+        world
+            .cmd("vpo-unpack-restore")
+            .arg("--yes")
+            .env("TMPDIR", world.path(place))
+            .input(&archive)
+            .run()
+            .ok();
+        assert_eq!(content(&world.library()).as_ref(), Ok(&before));
+    }
+}

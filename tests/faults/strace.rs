@@ -1,0 +1,169 @@
+//! System calls that kill or fail, by strace(1).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::harness::*;
+
+/// The calls that change what is on disk, or may. Between two of them a kill leaves the same as at the second.
+pub const CHANGING: &str = "write,pwrite64,writev,openat,rename,renameat2,link,linkat,unlink,unlinkat,ftruncate,fsync,\
+                            fdatasync,mkdir,mkdirat,fchmod,chmod,fchown,fallocate,flock";
+
+/// Whose calls count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the program's main thread.
+    Main,
+    /// Those of each thread and child, each counted for itself.
+    All,
+}
+
+/// True if it can be done here.
+pub fn available(what: &str) -> bool {
+    if !has_tool("strace", what) {
+        return false;
+    }
+    let tried = std::process::Command::new("strace")
+        .args(["-qq", "-o", "/dev/null", "-e", "inject=fsync:error=EIO:when=1", "true"])
+        .status();
+    if !tried.is_ok_and(|status| status.success()) {
+        skipped(what, "strace can't trace here");
+        return false;
+    }
+    true
+}
+
+/// A program under strace; its arguments are to follow.
+fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
+    let follow: &[&str] = match whose {
+        Whose::Main => &[],
+        Whose::All => &["-f"],
+    };
+    world
+        .cmd("strace")
+        .arg("-qq")
+        .args(follow)
+        .args(options)
+        .arg(executable(program))
+}
+
+/// A program that is killed when it is about to do `call` for the `n`th time.
+pub fn killed(world: &World, program: &str, whose: Whose, call: &str, n: usize) -> Cmd {
+    let inject = format!("inject={call}:signal=KILL:when={n}");
+    traced(
+        world,
+        program,
+        whose,
+        &["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject],
+    )
+}
+
+/// A program for which `calls` fail with `errno` at the `n`th time, or with `on` from then on.
+pub fn failing(world: &World, program: &str, whose: Whose, calls: &str, errno: &str, n: usize, on: bool) -> Cmd {
+    let on = if on { "+" } else { "" };
+    let inject = format!("inject={calls}:error={errno}:when={n}{on}");
+    traced(
+        world,
+        program,
+        whose,
+        &["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject],
+    )
+}
+
+/// How often a program does each of `calls`, from a run of what `finish` makes of it; with [`Whose::All`] what the
+/// busiest thread does. strace counts each call for itself.
+pub fn count(
+    world: &World,
+    program: &str,
+    whose: Whose,
+    calls: &str,
+    finish: impl FnOnce(Cmd) -> Cmd,
+) -> Vec<(String, usize)> {
+    let log = world.path("strace.log");
+    let cmd = traced(
+        world,
+        program,
+        whose,
+        &[
+            "-o",
+            log.to_str().unwrap(),
+            "-e",
+            &format!("trace={calls}"),
+            "-e",
+            "signal=none",
+        ],
+    );
+    finish(cmd).run().ok();
+    let text = String::from_utf8_lossy(&read(&log)).into_owned();
+    std::fs::remove_file(&log).unwrap();
+    let mut by_call: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
+    for line in text.lines() {
+        let (thread, rest) = match line.split_once(' ') {
+            Some((pid, rest)) if pid.bytes().all(|b| b.is_ascii_digit()) => (pid, rest.trim_start()),
+            _ => ("", line),
+        };
+        let Some((name, _)) = rest.split_once('(') else {
+            continue;
+        };
+        if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+            continue;
+        }
+        *by_call.entry(name.into()).or_default().entry(thread).or_default() += 1;
+    }
+    let most = |threads: BTreeMap<&str, usize>| threads.into_values().max().unwrap_or(0);
+    by_call
+        .into_iter()
+        .map(|(name, threads)| (name, most(threads)))
+        .collect()
+}
+
+/// Each call with each of its numbers.
+pub fn steps(counts: &[(String, usize)]) -> Vec<(&str, usize)> {
+    let numbered = |(call, count)| (1..=count).map(move |n| (call, n));
+    counts
+        .iter()
+        .map(|(call, count)| (call.as_str(), *count))
+        .flat_map(numbered)
+        .collect()
+}
+
+/// Everything below a directory, to be put back as often as it is needed.
+pub struct Saved {
+    files: BTreeMap<std::path::PathBuf, Entry>,
+    root: std::path::PathBuf,
+}
+
+impl Saved {
+    pub fn of(root: &Path) -> Self {
+        Saved {
+            files: tree(root),
+            root: root.to_owned(),
+        }
+    }
+
+    pub fn put_back(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        for entry in std::fs::read_dir(&self.root).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.is_symlink() {
+                std::fs::remove_dir_all(path).unwrap();
+            } else {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+        for (path, entry) in &self.files {
+            match entry.mode & 0o170000 {
+                _ if *path == self.root => continue,
+                0o040000 => std::fs::create_dir(path).unwrap(),
+                0o120000 => {
+                    use std::os::unix::ffi::OsStrExt;
+                    let target = std::ffi::OsStr::from_bytes(&entry.content);
+                    std::os::unix::fs::symlink(target, path).unwrap();
+                    continue;
+                }
+                _ => write(path, &entry.content),
+            }
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(entry.mode & 0o7777)).unwrap();
+        }
+    }
+}
