@@ -19,7 +19,7 @@ UNITS = vpo-library-backup.service vpo-library-backup.timer
 BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
 ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions
 FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
-SCRIPTS = .ci/run benches/run examples/demo.sh completions/vpo-library.bash
+SCRIPTS = .ci/run examples/demo.sh completions/vpo-library.bash
 RELEASE = "$${CARGO_TARGET_DIR:-target}"/release
 DIST = "$${CARGO_TARGET_DIR:-target}"/dist
 
@@ -48,7 +48,7 @@ check: toolchain
 
 # make bench SIZES="100M 1G"
 bench: toolchain
-	@benches/run $(SIZES)
+	@benches/run --svg assets/speed.svg $(SIZES)
 
 # Installs what 'make' has built: root needs no cargo for it, and leaves nothing of its own in target/. The completions
 # have a file for each program, because bash and fish look for the name that is typed.
