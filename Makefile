@@ -6,14 +6,22 @@
 PREFIX = /usr/local
 BINDIR = $(PREFIX)/bin
 MANDIR = $(PREFIX)/share/man
+DATADIR = $(PREFIX)/share
+UNITDIR = $(PREFIX)/lib/systemd/user
 DESTDIR =
 SIZES = 100M
 
 PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-library
 MANUAL = vpo-snapshot.1 vpo-pack.1 vpo-verify.1 vpo-unpack-restore.1 vpo-ls-backups.1 vpo-library.1 \
 	vpo-library-archive.5 vpo-library.7
-SCRIPTS = .ci/run benches/run examples/demo.sh
+SCHEMAS = backup backup-dry-run backup-metadata backups error log-line restore restore-dry-run stats verify
+UNITS = vpo-library-backup.service vpo-library-backup.timer
+BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
+ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions
+FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
+SCRIPTS = .ci/run examples/demo.sh completions/vpo-library.bash
 RELEASE = "$${CARGO_TARGET_DIR:-target}"/release
+DIST = "$${CARGO_TARGET_DIR:-target}"/dist
 
 all: toolchain
 	cargo build --release --locked
@@ -40,18 +48,50 @@ check: toolchain
 
 # make bench SIZES="100M 1G"
 bench: toolchain
-	@benches/run $(SIZES)
+	@benches/run --svg assets/speed.svg $(SIZES)
 
-# Installs what 'make' has built: root needs no cargo for it, and leaves nothing of its own in target/.
+# Installs what 'make' has built: root needs no cargo for it, and leaves nothing of its own in target/. The completions
+# have a file for each program, because bash and fish look for the name that is typed.
 install:
 	@test -x $(RELEASE)/vpo-library || $(MAKE) all
-	mkdir -p "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(MANDIR)/man1" "$(DESTDIR)$(MANDIR)/man5" "$(DESTDIR)$(MANDIR)/man7"
+	umask 022; for d in "$(BINDIR)" "$(MANDIR)/man1" "$(MANDIR)/man5" "$(MANDIR)/man7" "$(DATADIR)/vpo-library/schemas" \
+	    "$(BASH_COMPLETIONS)" "$(ZSH_COMPLETIONS)" "$(FISH_COMPLETIONS)"; do mkdir -p "$(DESTDIR)$$d" || exit 1; done
 	for p in $(PROGRAMS); do install -m 755 $(RELEASE)/$$p "$(DESTDIR)$(BINDIR)/" || exit 1; done
 	for m in $(MANUAL); do install -m 644 man/$$m "$(DESTDIR)$(MANDIR)/man$${m##*.}/" || exit 1; done
+	for s in $(SCHEMAS); do \
+	    install -m 644 man/schemas/$$s.json "$(DESTDIR)$(DATADIR)/vpo-library/schemas/" || exit 1; done
+	install -m 644 completions/_vpo-library "$(DESTDIR)$(ZSH_COMPLETIONS)/"
+	for p in $(PROGRAMS); do \
+	    install -m 644 completions/vpo-library.bash "$(DESTDIR)$(BASH_COMPLETIONS)/$$p" && \
+	    install -m 644 completions/vpo-library.fish "$(DESTDIR)$(FISH_COMPLETIONS)/$$p.fish" || exit 1; done
+
+# A backup each night, for each user who asks for it: systemctl --user enable --now vpo-library-backup.timer
+install-systemd:
+	umask 022; mkdir -p "$(DESTDIR)$(UNITDIR)"
+	for u in $(UNITS); do sed 's#/usr/local/bin/#$(BINDIR)/#' systemd/$$u > "$(DESTDIR)$(UNITDIR)/$$u" && \
+	    chmod 644 "$(DESTDIR)$(UNITDIR)/$$u" || exit 1; done
 
 uninstall:
-	for p in $(PROGRAMS); do rm -f "$(DESTDIR)$(BINDIR)/$$p" || exit 1; done
+	for p in $(PROGRAMS); do rm -f "$(DESTDIR)$(BINDIR)/$$p" "$(DESTDIR)$(BASH_COMPLETIONS)/$$p" \
+	    "$(DESTDIR)$(FISH_COMPLETIONS)/$$p.fish" || exit 1; done
 	for m in $(MANUAL); do rm -f "$(DESTDIR)$(MANDIR)/man$${m##*.}/$$m" || exit 1; done
+	for u in $(UNITS); do rm -f "$(DESTDIR)$(UNITDIR)/$$u" || exit 1; done
+	rm -f "$(DESTDIR)$(ZSH_COMPLETIONS)/_vpo-library"
+	rm -rf "$(DESTDIR)$(DATADIR)/vpo-library"
+
+# A tarball of the last commit that builds without a network: the crates are in it, and cargo is told so.
+dist:
+	@command -v git >/dev/null && git rev-parse --verify -q HEAD >/dev/null || { \
+	echo 'make dist: this is no git repository: there is no commit to make a tarball of' >&2; exit 1; }
+	rm -rf $(DIST)
+	mkdir -p $(DIST)
+	set -e; v=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1); name=vpo-library-$$v; \
+	git archive --prefix=$$name/ HEAD | tar -xf - -C $(DIST); \
+	(cd $(DIST)/$$name && cargo vendor --quiet --locked vendor >/dev/null); \
+	printf '%s\n' '' '[source.crates-io]' 'replace-with = "vendored-sources"' \
+	    '' '[source.vendored-sources]' 'directory = "vendor"' >>$(DIST)/$$name/.cargo/config.toml; \
+	tar --sort=name --mtime="@$$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner -C $(DIST) -cf $(DIST)/$$name.tar $$name; \
+	rm -rf $(DIST)/$$name; xz -T0 $(DIST)/$$name.tar; ls -l $(DIST)/$$name.tar.xz
 
 clean:
 	cargo clean
@@ -63,4 +103,4 @@ toolchain:
 	echo "make: the C compiler $$1 is missing: SQLite and libdeflate are built from source" >&2; \
 	echo 'hint: apt-get install gcc libc6-dev, dnf install gcc, or xcode-select --install' >&2; exit 1; }
 
-.PHONY: all demo test test-large check bench install uninstall clean toolchain
+.PHONY: all demo test test-large check bench install install-systemd uninstall dist clean toolchain

@@ -44,6 +44,9 @@ pub fn listen() -> io::Result<()> {
         if let Some(signal) = signals.forever().next() {
             PENDING.store(signal, Ordering::SeqCst);
             let mut state = state();
+            for child in &state.children {
+                pass_on(signal, *child);
+            }
             while state.deferrals > 0 {
                 state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
             }

@@ -61,7 +61,8 @@ pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
         let name = entry
             .with_context(|| format!("cannot read the directory '{shown}'"))?
             .file_name();
-        if let Some(parsed) = name.to_str().and_then(BackupName::parse) {
+        // A name that is not UTF-8 is a backup's too, if it begins and ends like one.
+        if let Some(parsed) = BackupName::parse(&name.to_string_lossy()) {
             let path = directory.join(&name);
             backups.extend(row(name, path, parsed));
         }

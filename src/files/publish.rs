@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::temporary::Temporary;
+use super::temporary::{Temporary, make_private};
 
 /// A file of mode 0600 that is being written. Dropped without [`NewFile::publish`], it leaves nothing.
 ///
@@ -28,8 +28,7 @@ impl NewFile {
             None => Inner::Named(Temporary::create(directory)?),
         };
         let new = NewFile(inner);
-        // The umask may have taken bits away.
-        new.file().set_permissions(Permissions::from_mode(0o600))?;
+        make_private(new.file())?;
         Ok(new)
     }
 
@@ -118,7 +117,11 @@ pub fn create_directory(directory: &Path) -> io::Result<()> {
         create_directory(above)?;
     }
     match DirBuilder::new().mode(0o700).create(directory) {
-        Ok(()) => sync_directory(above),
+        Ok(()) => {
+            // The umask may have taken bits away.
+            std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            sync_directory(above)
+        }
         // Another process was faster.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && directory.is_dir() => Ok(()),
         Err(error) => Err(error),

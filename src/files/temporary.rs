@@ -1,8 +1,8 @@
 //! Private temporary files with a name, and the removal of those that a killed run left behind.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -34,6 +34,7 @@ impl Temporary {
                 Ok((file.path().to_owned(), file))
             })?;
             let temporary = Temporary { file };
+            make_private(temporary.file())?;
             // Where locks are not supported, nobody can lock it to sweep it away either.
             let _ = temporary.file.as_file().try_lock();
             // A sweep in another process may have locked and removed the file before it was locked here.
@@ -55,11 +56,10 @@ impl Temporary {
 
     /// Creates a side file of it, for a copy of a database with its log or journal.
     pub fn create_side_file(&self, suffix: &str) -> io::Result<File> {
-        File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(side_file(self.path(), suffix))
+        let path = side_file(self.path(), suffix);
+        let file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+        make_private(&file)?;
+        Ok(file)
     }
 
     /// Gives the file its final name, if that is free.
@@ -78,6 +78,11 @@ impl Drop for Temporary {
         remove(self.path());
         signals::forget_litter(self.path());
     }
+}
+
+/// Gives a new file mode 0600: the umask may have taken bits away.
+pub(super) fn make_private(file: &File) -> io::Result<()> {
+    file.set_permissions(Permissions::from_mode(0o600))
 }
 
 /// rename(2) that never replaces: RENAME_NOREPLACE where the file system has it, else link(2) and unlink(2).

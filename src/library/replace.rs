@@ -85,8 +85,22 @@ fn settle(library: Connection, wal: bool, stage: &Path, page_size: u32) -> anyho
         }
     }
     compare(&library, stage, page_size)?;
+    if !wal {
+        remove_journal(&library).context("its journal can't be removed")?;
+    }
     let closed = library.close();
     closed.map_err(|(_, error)| error).context("it can't be closed")
+}
+
+/// Removes the journal, which the exclusive locking mode keeps beyond the transaction, by leaving that mode: the next
+/// access gives up the lock, and SQLite removes a journal that is of no use when the journal mode is changed.
+fn remove_journal(library: &Connection) -> rusqlite::Result<()> {
+    library.execute_batch(
+        "PRAGMA locking_mode = NORMAL;
+         SELECT count(*) FROM sqlite_schema;
+         PRAGMA journal_mode = PERSIST;
+         PRAGMA journal_mode = DELETE;",
+    )
 }
 
 /// Compares every page of the library with the stage, which has passed quick_check. That is a stronger proof than

@@ -251,7 +251,8 @@ impl Place {
     }
 }
 
-/// Looks at the library as any reader of it does. Also returns how its files looked, if they stayed so meanwhile.
+/// Looks at the library as any reader of it does. Also returns how its files look if it is sound and they
+/// stayed so meanwhile.
 fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<(Current, Option<Looks>)> {
     let _deferral = Deferral::new();
     let before = Looks::of(path)?;
@@ -265,8 +266,8 @@ fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<(Curre
         // Whether it is of use is decided when it is claimed.
         Err(error) => State::Damaged(describe(&error)),
     };
-    let unchanged = Looks::of(path)? == before;
-    Ok((Current::File(state, modified(path)), unchanged.then_some(before)))
+    let sound = matches!(state, State::Library(_)) && Looks::of(path)? == before;
+    Ok((Current::File(state, modified(path)), sound.then_some(before)))
 }
 
 /// Looks at the library without a trace, and with every check that the claim would make.

@@ -1,8 +1,8 @@
 //! The log: one JSON line for each backup, restore and verify.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -28,8 +28,9 @@ struct Line {
     outcome: &'static str,
     exit_code: u8,
     error: Option<String>,
-    database_path: Option<PathBuf>,
-    backup_path: Option<PathBuf>,
+    // As text: JSON has no other names, and one that is not UTF-8 must not cost the line.
+    database_path: Option<String>,
+    backup_path: Option<String>,
     archive_size_bytes: Option<u64>,
     database_size_bytes: Option<u64>,
     database_sha256: Option<String>,
@@ -65,12 +66,12 @@ impl Log {
 
     /// Notes the library.
     pub fn library(&mut self, path: &Path) {
-        self.line.database_path = Some(path.to_owned());
+        self.line.database_path = Some(path.to_string_lossy().into_owned());
     }
 
     /// Notes the backup.
     pub fn backup(&mut self, path: &Path) {
-        self.line.backup_path = Some(path.to_owned());
+        self.line.backup_path = Some(path.to_string_lossy().into_owned());
     }
 
     /// Notes what is known of the archive.
@@ -109,11 +110,18 @@ fn append(file: &Path, line: &Line) -> anyhow::Result<()> {
     let mut text = serde_json::to_vec(line).context("it can't be put into JSON")?;
     text.push(b'\n');
     // One write, so that lines of several runs never mix.
-    File::options()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(file)?
-        .write_all(&text)?;
+    open(file)?.write_all(&text)?;
     Ok(())
+}
+
+/// Opens the log for appending; a new one is private, whatever the umask.
+fn open(file: &Path) -> io::Result<File> {
+    match File::options().append(true).create_new(true).mode(0o600).open(file) {
+        Ok(new) => {
+            new.set_permissions(Permissions::from_mode(0o600))?;
+            Ok(new)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(file),
+        Err(error) => Err(error),
+    }
 }

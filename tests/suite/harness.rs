@@ -12,6 +12,7 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,8 +36,17 @@ pub const PROGRAMS: [&str; 6] = [
 pub const TIME: &str = "2026-02-05T14:30:22Z";
 pub const NAME: &str = "vpo-library-2026-02-05T143022Z.tar.gz";
 
-/// Nothing here takes so long, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Seconds. Nothing here takes so long, unless it hangs.
+static PATIENCE: AtomicU64 = AtomicU64::new(60);
+
+/// Lets programs take their time: for tests on large libraries.
+pub fn be_patient() {
+    PATIENCE.store(3600, Ordering::Relaxed);
+}
+
+fn patience() -> Duration {
+    Duration::from_secs(PATIENCE.load(Ordering::Relaxed))
+}
 
 /// The executable of one of the programs; any other name is looked for on PATH.
 pub fn executable(program: &str) -> &str {
@@ -56,7 +66,7 @@ pub fn executable(program: &str) -> &str {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < PATIENCE, "this did not happen: {what}");
+        assert!(start.elapsed() < patience(), "this did not happen: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
@@ -198,6 +208,22 @@ impl World {
     }
 }
 
+#[cfg(target_os = "linux")]
+thread_local! {
+    /// What was mounted by this thread, inside of [`with_mounts`].
+    static MOUNTS: std::cell::RefCell<Vec<PathBuf>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+#[cfg(target_os = "linux")]
+impl Drop for World {
+    fn drop(&mut self) {
+        // What is mounted can't be removed.
+        for mount in MOUNTS.take() {
+            let _ = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+}
+
 /// Makes a sample library at `path`; equal ones are only written once.
 pub fn make(sample: &Sample, path: &Path) -> Facts {
     static MADE: Mutex<BTreeMap<String, (Vec<u8>, Facts)>> = Mutex::new(BTreeMap::new());
@@ -329,11 +355,14 @@ fn dump_of(db: &Connection) -> String {
 
 /// Spoils the root of an index: SQLite still opens the library, and reads its facts.
 pub fn damage_index(path: &Path) {
-    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    // Asked of a copy: a connection leaves side files.
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("copy.db");
+    write(&copy, &read(path));
+    let db = Connection::open(&copy).unwrap();
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize;
     let page_size = number("PRAGMA page_size");
     let root = number("SELECT rootpage FROM sqlite_schema WHERE name = 'idx_tracks_file_id'");
-    drop(db);
     let mut bytes = read(path);
     bytes[(root - 1) * page_size..][..page_size].fill(0x55);
     write(path, &bytes);
@@ -692,7 +721,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > patience() {
                 let _ = self.child.kill();
                 panic!("{} hangs", self.name);
             }
@@ -879,7 +908,12 @@ pub fn pipeline(cmds: impl IntoIterator<Item = Cmd>) -> Outputs {
         }
         running.push(cmd.start());
     }
-    Outputs(running.into_iter().map(Running::finish).collect())
+    // The last one's output has to be read while the others are waited for.
+    let last = running.pop().unwrap();
+    let last = std::thread::spawn(|| last.finish());
+    let mut outputs: Vec<_> = running.into_iter().map(Running::finish).collect();
+    outputs.push(last.join().unwrap());
+    Outputs(outputs)
 }
 
 /// The side of a terminal on which the person sits.
@@ -935,7 +969,8 @@ impl Terminal {
 /// not do; and this one can be killed.
 pub struct Peer {
     child: Child,
-    input: ChildStdin,
+    /// Closed when dropped.
+    input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
@@ -965,7 +1000,7 @@ impl Peer {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let input = child.stdin.take().unwrap();
+        let input = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap());
         let mut peer = Peer { child, input, output };
         peer.sql(&format!(
@@ -986,7 +1021,7 @@ impl Peer {
 
     #[track_caller]
     pub fn try_sql(&mut self, sql: &str) -> Result<String, String> {
-        writeln!(self.input, "{}", sql.replace('\n', " ")).unwrap();
+        writeln!(self.input.as_mut().unwrap(), "{}", sql.replace('\n', " ")).unwrap();
         loop {
             let mut line = String::new();
             assert!(
@@ -1019,10 +1054,16 @@ impl Peer {
 
     /// Closes the database in good order, which in WAL mode checkpoints.
     pub fn close(mut self) {
-        drop(self.input);
-        let mut rest = String::new();
-        self.output.read_to_string(&mut rest).unwrap();
+        drop(self.input.take());
         assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // In good order too, and not behind the back of the test.
+        drop(self.input.take());
+        let _ = self.child.wait();
     }
 }
 
@@ -1104,6 +1145,7 @@ pub fn with_mounts(what: &str, _work: impl FnOnce() + Send) {
 pub fn make_read_only(dir: &Path) {
     use rustix::mount::{MountFlags, mount_bind, mount_remount};
     mount_bind(dir, dir).unwrap();
+    MOUNTS.with_borrow_mut(|mounts| mounts.push(dir.to_owned()));
     mount_remount(dir, MountFlags::BIND | MountFlags::RDONLY, c"").unwrap();
     assert!(File::create(dir.join("x")).is_err(), "still writable");
 }
@@ -1120,6 +1162,7 @@ pub fn make_small(dir: &Path, kib: u64) {
     use rustix::mount::{MountFlags, mount};
     let size = std::ffi::CString::new(format!("size={kib}k,mode=755")).unwrap();
     mount("tmpfs", dir, "tmpfs", MountFlags::empty(), size.as_c_str()).unwrap();
+    MOUNTS.with_borrow_mut(|mounts| mounts.push(dir.to_owned()));
 }
 
 #[cfg(not(target_os = "linux"))]

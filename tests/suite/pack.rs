@@ -342,7 +342,7 @@ fn a_file_that_is_not_all_there_is() {
         },
         &library,
     );
-    write(&beside(&library, "-journal"), b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+    write(beside(&library, "-journal"), b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
     world
         .cmd("vpo-pack")
         .stdin_file(&library)
@@ -350,7 +350,7 @@ fn a_file_that_is_not_all_there_is() {
         .fails(42, &["-journal"]);
     for suffix in ["-wal", "-journal"] {
         // Empty ones hold nothing.
-        write(&beside(&library, suffix), b"");
+        write(beside(&library, suffix), b"");
     }
     unchanged(&world.path(""), || {
         world.cmd("vpo-pack").stdin_file(&library).run().silent()

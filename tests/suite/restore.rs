@@ -209,6 +209,7 @@ fn other_page_sizes_and_auto_vacuum() {
         // Longer than the new one, and shorter.
         scene.restore(&["--safety-dir", "safe"]).silent();
         scene.has_new_content();
+        assert_eq!(names(&scene.world.home().join(".vpo")), ["library.db"], "{what}");
         let mut peer = Peer::open(&scene.world.library());
         assert_eq!(peer.sql("PRAGMA integrity_check"), "ok", "{what}");
         assert_eq!(peer.sql("PRAGMA page_size"), to.page_size.to_string(), "{what}");

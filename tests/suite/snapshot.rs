@@ -171,6 +171,9 @@ fn symlinks_and_names_that_look_like_something_else() {
     );
 }
 
+/// A name, and what makes the file.
+type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn what_is_no_library() {
     let world = World::new();
@@ -180,7 +183,7 @@ fn what_is_no_library() {
         [""; 0],
         "a missing library was created"
     );
-    let cases: [(&str, &dyn Fn(&Path)); 8] = [
+    let cases: [Case; 8] = [
         ("empty", &|path| write(path, b"")),
         ("text", &|path| write(path, "all my videos\n".repeat(1000).as_bytes())),
         ("no tables", &|path| sqlite(path, "PRAGMA user_version = 1")),
@@ -465,7 +468,7 @@ fn on_a_read_only_file_system() {
         });
         read_only("WAL mode, an empty log", &|library| {
             make(&files(50), library);
-            write(&beside(library, "-wal"), b"");
+            write(beside(library, "-wal"), b"");
             dump(library)
         });
         read_only("rollback mode", &|library| {

@@ -832,7 +832,7 @@ fn a_pipeline_that_keeps_only_what_is_whole() {
     assert_eq!(names(&world.path("d")).len(), 1);
     let mut library = read(world.library());
     library.truncate(100_000);
-    write(&world.library(), &library);
+    write(world.library(), &library);
     let out = pipeline(stages());
     assert_eq!(out.last().status.code(), Some(46));
     assert_eq!(names(&world.path("d")).len(), 1);

@@ -1,0 +1,153 @@
+# bash completion of vpo-library and the five programs that it runs. Needs bash 4 and nothing else.
+
+# The directory of the backups, as far as the command line names one: what vpo-ls-backups has to be told.
+_vpo_library_directory() {
+    local i word unquoted
+    directory=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+            --backup-dir | --path | -p)
+                word=${COMP_WORDS[i + 1]}
+                # '=' is a word of its own.
+                [[ $word == = ]] && word=${COMP_WORDS[i + 2]}
+                _vpo_library_unquoted "$word"
+                # shellcheck disable=SC2088 # it is not expanded yet
+                case $unquoted in
+                    '~') unquoted=$HOME ;;
+                    '~/'*) unquoted=$HOME/${unquoted#*/} ;;
+                esac
+                directory=(--path "$unquoted")
+                ;;
+        esac
+    done
+}
+
+# The names of the backups, without their directory: 'restore' and 'verify' find them there.
+_vpo_library_backups() {
+    local directory name
+    _vpo_library_directory
+    while IFS= read -r name; do
+        name=${name##*/}
+        [[ $name == "$current"* ]] && COMPREPLY+=("$name")
+    done < <(vpo-ls-backups --names "${directory[@]}" 2>/dev/null)
+}
+
+_vpo_library_words() {
+    # shellcheck disable=SC2207 # none of these words has a space in it
+    COMPREPLY+=($(compgen -W "$1" -- "$current"))
+}
+
+# A word as it stands on the line, without its quotes; nothing is expanded.
+_vpo_library_unquoted() {
+    unquoted=${1//[\\\"\']/}
+}
+
+# Files (compgen -f) with names that end so, and the directories on the way to them; or directories alone (compgen -d).
+_vpo_library_paths() {
+    local name unquoted
+    compopt -o filenames 2>/dev/null
+    _vpo_library_unquoted "$current"
+    while IFS= read -r name; do
+        # Hidden ones only for who asks for them.
+        [[ ${name##*/} == .* && ${unquoted##*/} != .* ]] && continue
+        # shellcheck disable=SC2088 # compgen leaves a ~ as it is
+        if [[ -z $2 || $name == *"$2" || -d $name || ($name == '~/'* && -d $HOME/${name#*/}) ]]; then
+            COMPREPLY+=("$name")
+        fi
+    done < <(compgen "$1" -- "$unquoted")
+}
+
+_vpo_library_files() {
+    _vpo_library_paths -f "$1"
+}
+
+_vpo_library_directories() {
+    _vpo_library_paths -d ''
+}
+
+# The value of an option; false if it takes none.
+_vpo_library_value() {
+    case $1 in
+        --backup-dir | --safety-dir | --path | -p) _vpo_library_directories ;;
+        --output | -o | --save) _vpo_library_files .tar.gz ;;
+        --db | --log | --stats) _vpo_library_files '' ;;
+        --format) _vpo_library_words json ;;
+        --level | -l) _vpo_library_words '0 1 2 3 4 5 6 7 8 9 10 11 12' ;;
+        --max-age) _vpo_library_words '26h 2d 8d' ;;
+        --timeout | --current-schema | --threads | -t | --created-at | --vpo-version) ;;
+        *) return 1 ;;
+    esac
+}
+
+_vpo_library() {
+    local program=${1##*/} current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
+    local options command='' ended='' i
+    COMPREPLY=()
+    if [[ $current == = ]]; then
+        current=''
+    elif [[ $previous == = ]]; then
+        previous=${COMP_WORDS[COMP_CWORD - 2]}
+    fi
+
+    case $program in
+        vpo-snapshot) options='--no-check --stats --timeout --progress' ;;
+        vpo-pack) options='-l --level -t --threads --stats --created-at --vpo-version --progress' ;;
+        vpo-verify) options='--save --no-database-check --json --progress' ;;
+        vpo-unpack-restore)
+            options='--db -y --yes --dry-run --safety-dir --current-schema --timeout --json --progress'
+            ;;
+        vpo-ls-backups) options='-p --path --names -0 --null --max-age --json' ;;
+        vpo-library)
+            options='--db --backup-dir --timeout --log --json --format'
+            for ((i = 1; i < COMP_CWORD; i++)); do
+                case ${COMP_WORDS[i]} in
+                    --db | --backup-dir | --timeout | --log | --format)
+                        ((i++))
+                        [[ ${COMP_WORDS[i]} == = ]] && ((i++))
+                        ;;
+                    -*) ;;
+                    *)
+                        command=${COMP_WORDS[i]}
+                        break
+                        ;;
+                esac
+            done
+            case $command in
+                backup) options+=' -o --output -l --level --no-check --verify --dry-run' ;;
+                restore) options+=' -y --yes --dry-run --no-safety-backup --current-schema' ;;
+                backups) options+=' -p --path --max-age' ;;
+            esac
+            ;;
+    esac
+    options+=' -q --quiet -v --verbose -h --help -V --version'
+
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == -- ]] && ended=yes
+    done
+    if [[ -z $ended ]]; then
+        _vpo_library_value "$previous" && return
+        if [[ $current == -* ]]; then
+            _vpo_library_words "$options"
+            return
+        fi
+    fi
+
+    case $program${command:+ $command} in
+        vpo-library) _vpo_library_words 'backup restore backups verify' ;;
+        'vpo-library restore')
+            _vpo_library_words latest
+            _vpo_library_backups
+            _vpo_library_files .tar.gz
+            ;;
+        'vpo-library verify')
+            _vpo_library_backups
+            _vpo_library_files .tar.gz
+            ;;
+        vpo-verify | vpo-unpack-restore) _vpo_library_files .tar.gz ;;
+        vpo-ls-backups) _vpo_library_directories ;;
+        vpo-snapshot) _vpo_library_files '' ;;
+    esac
+}
+
+complete -F _vpo_library vpo-library vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups

@@ -1,0 +1,133 @@
+# fish completion of vpo-library and the five programs that it runs.
+
+function __vpo_library_command --description "The command of vpo-library on the line, if there is one"
+    set -l words (commandline -opc)
+    set -e words[1]
+    set -l value no
+    for word in $words
+        if test $value = yes
+            set value no
+            continue
+        end
+        switch $word
+            case --db --backup-dir --timeout --log --format
+                set value yes
+            case '-*'
+            case '*'
+                echo $word
+                return
+        end
+    end
+end
+
+function __vpo_library_is --description "True if the command of vpo-library is this one"
+    test "$argv" = "$(__vpo_library_command)"
+end
+
+function __vpo_library_backups --description "The backups of the backup directory, by their names alone"
+    set -l words (commandline -opc)
+    set -l directory
+    for i in (seq (count $words))
+        switch $words[$i]
+            case --backup-dir
+                set directory --path (string replace -r '^~' $HOME -- $words[(math $i + 1)])
+            case '--backup-dir=*'
+                set directory --path (string replace -r '^--backup-dir=' '' -- $words[$i] | string replace -r '^~' $HOME)
+        end
+    end
+    vpo-ls-backups --names $directory 2>/dev/null | string replace -r '.*/' ''
+end
+
+function __vpo_library_archives --description "Files that may be backups, and directories"
+    __fish_complete_suffix .tar.gz
+end
+
+complete -c vpo-snapshot -F
+complete -c vpo-snapshot -l no-check -d 'do not look for damage meanwhile'
+complete -c vpo-snapshot -l stats -r -F -d 'write facts about the database to a file'
+complete -c vpo-snapshot -l timeout -x -d 'wait so long for a lock'
+complete -c vpo-snapshot -l progress -d 'draw a progress bar'
+complete -c vpo-snapshot -s q -l quiet -d 'no reports'
+complete -c vpo-snapshot -s v -l verbose -d 'say more on stderr'
+complete -c vpo-snapshot -s h -l help -d 'print a help text'
+complete -c vpo-snapshot -s V -l version -d 'print the version'
+
+complete -c vpo-pack -f
+complete -c vpo-pack -s l -l level -x -a '(seq 0 12)' -d 'compression level'
+complete -c vpo-pack -s t -l threads -x -d 'threads that compress'
+complete -c vpo-pack -l stats -r -F -d 'facts about the database'
+complete -c vpo-pack -l created-at -x -d 'time of the backup, RFC 3339'
+complete -c vpo-pack -l vpo-version -x -d 'version for the metadata'
+complete -c vpo-pack -l progress -d 'draw a progress bar'
+complete -c vpo-pack -s q -l quiet -d 'no reports'
+complete -c vpo-pack -s v -l verbose -d 'say more on stderr'
+complete -c vpo-pack -s h -l help -d 'print a help text'
+complete -c vpo-pack -s V -l version -d 'print the version'
+
+complete -c vpo-verify -f
+complete -c vpo-verify -a '(__vpo_library_archives)'
+complete -c vpo-verify -l save -x -a '(__vpo_library_archives)' -d 'keep the archive from stdin if it is valid'
+complete -c vpo-verify -l no-database-check -d 'check the archive alone'
+complete -c vpo-verify -l json -d 'report as one JSON document'
+complete -c vpo-verify -l progress -d 'draw a progress bar'
+complete -c vpo-verify -s q -l quiet -d 'no reports'
+complete -c vpo-verify -s v -l verbose -d 'say more on stderr'
+complete -c vpo-verify -s h -l help -d 'print a help text'
+complete -c vpo-verify -s V -l version -d 'print the version'
+
+complete -c vpo-unpack-restore -f
+complete -c vpo-unpack-restore -a '(__vpo_library_archives)'
+complete -c vpo-unpack-restore -l db -r -F -d 'the library'
+complete -c vpo-unpack-restore -s y -l yes -d 'replace an existing library without a question'
+complete -c vpo-unpack-restore -l dry-run -d 'make every check and change nothing'
+complete -c vpo-unpack-restore -l safety-dir -x -a '(__fish_complete_directories)' -d 'keep the replaced library there'
+complete -c vpo-unpack-restore -l current-schema -x -d 'schema of the installed VPO'
+complete -c vpo-unpack-restore -l timeout -x -d 'wait so long for a lock'
+complete -c vpo-unpack-restore -l json -d 'report as one JSON document'
+complete -c vpo-unpack-restore -l progress -d 'draw a progress bar'
+complete -c vpo-unpack-restore -s q -l quiet -d 'no reports'
+complete -c vpo-unpack-restore -s v -l verbose -d 'say more on stderr'
+complete -c vpo-unpack-restore -s h -l help -d 'print a help text'
+complete -c vpo-unpack-restore -s V -l version -d 'print the version'
+
+complete -c vpo-ls-backups -f
+complete -c vpo-ls-backups -a '(__fish_complete_directories)'
+complete -c vpo-ls-backups -s p -l path -x -a '(__fish_complete_directories)' -d 'the directory'
+complete -c vpo-ls-backups -l names -d 'print paths alone, one a line'
+complete -c vpo-ls-backups -s 0 -l null -d 'print paths alone, each ended by a NUL'
+complete -c vpo-ls-backups -l max-age -x -a '26h 2d 8d' -d 'exit 1 unless a good backup is younger'
+complete -c vpo-ls-backups -l json -d 'report as one JSON document'
+complete -c vpo-ls-backups -s q -l quiet -d 'no reports'
+complete -c vpo-ls-backups -s v -l verbose -d 'say more on stderr'
+complete -c vpo-ls-backups -s h -l help -d 'print a help text'
+complete -c vpo-ls-backups -s V -l version -d 'print the version'
+
+complete -c vpo-library -f
+complete -c vpo-library -n '__vpo_library_is' -a backup -d 'make a backup of the library'
+complete -c vpo-library -n '__vpo_library_is' -a restore -d 'put a backup in its place'
+complete -c vpo-library -n '__vpo_library_is' -a backups -d 'list the backups'
+complete -c vpo-library -n '__vpo_library_is' -a verify -d 'prove that backups are whole'
+complete -c vpo-library -l db -r -F -d 'the library'
+complete -c vpo-library -l backup-dir -x -a '(__fish_complete_directories)' -d 'where backups are'
+complete -c vpo-library -l timeout -x -d 'wait so long for a lock'
+complete -c vpo-library -l log -r -F -d 'append a JSON line about the run'
+complete -c vpo-library -l json -d 'report as one JSON document'
+complete -c vpo-library -l format -x -a json -d 'form of the report'
+complete -c vpo-library -s q -l quiet -d 'no reports'
+complete -c vpo-library -s v -l verbose -d 'say more on stderr'
+complete -c vpo-library -s h -l help -d 'print a help text'
+complete -c vpo-library -s V -l version -d 'print the version'
+complete -c vpo-library -n '__vpo_library_is backup' -s o -l output -r -F -d 'where to write it'
+complete -c vpo-library -n '__vpo_library_is backup' -s l -l level -x -a '(seq 0 12)' -d 'compression level'
+complete -c vpo-library -n '__vpo_library_is backup' -l no-check -d 'do not look for damage meanwhile'
+complete -c vpo-library -n '__vpo_library_is backup' -l verify -d 'read the finished file back'
+complete -c vpo-library -n '__vpo_library_is backup' -l dry-run -d 'say what the backup would be'
+complete -c vpo-library -n '__vpo_library_is restore' -s y -l yes -d 'without a question'
+complete -c vpo-library -n '__vpo_library_is restore' -l dry-run -d 'make every check and change nothing'
+complete -c vpo-library -n '__vpo_library_is restore' -l no-safety-backup -d 'do not keep the replaced library'
+complete -c vpo-library -n '__vpo_library_is restore' -l current-schema -x -d 'schema of the installed VPO'
+complete -c vpo-library -n '__vpo_library_is backups' -s p -l path -x -a '(__fish_complete_directories)' -d 'list this directory'
+complete -c vpo-library -n '__vpo_library_is backups' -l max-age -x -a '26h 2d 8d' -d 'exit 1 unless a good backup is younger'
+complete -c vpo-library -n '__vpo_library_is restore' -a latest -d 'the newest backup'
+complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify' -k -a '(__vpo_library_backups)' -d backup
+complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify' -a '(__vpo_library_archives)'

@@ -1,0 +1,11 @@
+//! The recipes of the manual and the README, run as they stand there, with the real programs of other people.
+
+#[path = "../../examples/sample-library/generate.rs"]
+mod generate;
+mod place;
+
+mod coverage;
+mod pages;
+mod remote;
+mod scripts;
+mod tools;

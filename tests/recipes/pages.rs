@@ -1,0 +1,113 @@
+//! The examples of the pages of the single programs, those that no other recipe has.
+
+use crate::place::{Place, content, has_tools};
+
+#[test]
+fn of_vpo_snapshot() {
+    let place = Place::with_library();
+    place.manual("vpo-snapshot | vpo-pack > library.tar.gz").ok();
+    place.manual("vpo-verify library.tar.gz && echo whole").ok();
+    if has_tools("sqlite3", &["sqlite3"]) {
+        let count = "vpo-snapshot > copy.db && sqlite3 copy.db 'select count(*) from files'";
+        assert_eq!(place.manual(count).ok(), "100\n");
+    }
+    place
+        .manual(
+            "stats=$(mktemp)
+             vpo-snapshot --stats \"$stats\" | vpo-pack --stats \"$stats\" > library.tar.gz
+             rm \"$stats\"",
+        )
+        .ok();
+    place.sh("vpo-verify -q library.tar.gz").ok();
+    place.clean();
+}
+
+#[test]
+fn of_vpo_pack() {
+    let place = Place::with_library();
+    place.readme("vpo-snapshot | vpo-pack > x.tar.gz").ok();
+    place.readme("vpo-verify x.tar.gz").ok();
+    place.manual("vpo-snapshot | vpo-pack -l 12 -t 2 > small.tar.gz").ok();
+    place
+        .sh("vpo-verify -q small.tar.gz && test $(wc -c <small.tar.gz) -lt $(wc -c <x.tar.gz)")
+        .ok();
+    place.clean();
+}
+
+#[test]
+fn of_vpo_unpack_restore() {
+    let place = Place::with_library();
+    place.sh("vpo-library backup -q -o library.tar.gz").ok();
+    place
+        .manual_as("vpo-unpack-restore --db /tmp/old.db library.tar.gz", "/tmp/", "")
+        .ok();
+    assert!(content(&place.path("old.db")) == content(&place.library()));
+    if has_tools("sqlite3", &["sqlite3"]) {
+        let paths = place.manual_as("sqlite3 /tmp/old.db 'select path from files'", "/tmp/", "");
+        assert_eq!(paths.ok().lines().count(), 100);
+    }
+    let before = place.accident();
+    place
+        .manual("vpo-unpack-restore --yes --timeout 60 library.tar.gz")
+        .ok();
+    place.recovered(&before);
+    place.clean();
+}
+
+#[test]
+fn of_vpo_library() {
+    let place = Place::with_library();
+    std::fs::create_dir(place.path("disk")).unwrap();
+    place
+        .manual_as("vpo-library backup --verify -o /mnt/disk/", "/mnt/disk/", "disk/")
+        .ok();
+    assert_eq!(std::fs::read_dir(place.path("disk")).unwrap().count(), 1);
+
+    // The undo, by the bare name of a safety backup: from elsewhere, and in its directory.
+    place.sh("vpo-library backup -q").ok();
+    let undo = "vpo-library restore vpo-library-2026-02-06T081500Z-replaced.tar.gz";
+    for directory in ["", "cd ~/.vpo/backups; "] {
+        place.accident();
+        let after = content(&place.library());
+        place.sh("vpo-library restore --yes -q latest").ok();
+        let safety = place
+            .sh("vpo-ls-backups --names | grep replaced | head -n 1 | sed 's,.*/,,'")
+            .ok();
+        let theirs = "vpo-library-2026-02-06T081500Z-replaced.tar.gz";
+        let line = undo.replace("restore", "restore --yes").replace(theirs, safety.trim());
+        place.sh(&format!("{directory}{line}")).ok();
+        place.recovered(&after);
+        place
+            .sh("rm .vpo/backups/*-replaced*; vpo-library restore --yes -q --no-safety-backup latest")
+            .ok();
+    }
+    // As the page has it.
+    place.manual("cd ~/.vpo/backups").ok();
+    place.manual_as(undo, "restore", "restore --dry-run").ends(20);
+    // A line of a crontab.
+    let cron = "15 3 * * *  vpo-library backup -q --log ~/.vpo/backup.log";
+    place.manual_as(cron, "15 3 * * *  ", "").ok();
+    let told = place.readme("vpo-library -v backup").ends(0).stderr;
+    assert!(
+        told.starts_with("vpo-snapshot ") && told.contains(" | vpo-pack "),
+        "{told}"
+    );
+    place.clean();
+}
+
+#[test]
+fn of_vpo_verify_and_the_format() {
+    let place = Place::with_library();
+    place
+        .sh("vpo-library backup -q && cp .vpo/backups/* x.tar.gz && tar xzf x.tar.gz")
+        .ok();
+    assert_eq!(place.manual("vpo-verify -q ~/.vpo/backups").ok(), "");
+    place.manual("tar czf y.tar.gz library.db backup_metadata.json").ok();
+    place.manual("tar xOzf y.tar.gz library.db | vpo-pack > z.tar.gz").ok();
+    place.sh("vpo-verify -q y.tar.gz z.tar.gz").ok();
+    let digest = place.manual("tar xOzf x.tar.gz library.db | sha256sum").ok();
+    if has_tools("jq", &["jq"]) {
+        let metadata = place.manual("tar xOzf x.tar.gz backup_metadata.json | jq .").ok();
+        assert!(metadata.contains(&digest[..64]), "{metadata}");
+    }
+}

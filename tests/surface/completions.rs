@@ -1,0 +1,270 @@
+//! What the shells offer, asked of the real shells.
+
+use std::collections::BTreeSet;
+
+use crate::place::{Place, has_tools, project};
+
+fn file(name: &str) -> String {
+    project("completions").join(name).display().to_string()
+}
+
+/// What bash offers for the last of these words.
+fn bash(place: &Place, words: &[&str]) -> Vec<String> {
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| format!("'{}'", word.replace('\'', "'\\''")))
+        .collect();
+    let script = format!(
+        ". '{}'; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _vpo_library {}; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        file("vpo-library.bash"),
+        quoted.join(" "),
+        words[0]
+    );
+    let mut command = place.command("bash");
+    command.args(["--norc", "--noprofile", "-c", &script]);
+    lines(crate::place::run(command, &script).ok())
+}
+
+/// What fish offers for the last word of a line, without the descriptions.
+fn fish(place: &Place, line: &str) -> Vec<String> {
+    let script = format!("source '{}'; complete -C '{line}'", file("vpo-library.fish"));
+    let mut command = place.command("fish");
+    command.args(["--no-config", "-c", &script]);
+    let offered = lines(crate::place::run(command, &script).ok());
+    offered
+        .iter()
+        .map(|line| line.split('\t').next().unwrap().to_owned())
+        .collect()
+}
+
+fn lines(text: String) -> Vec<String> {
+    text.lines()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The options that bash offers after a command.
+pub fn bash_options(place: &Place, program: &str, command: &str) -> BTreeSet<String> {
+    let mut words = vec![program, command, "-"];
+    words.retain(|word| !word.is_empty());
+    bash(place, &words).into_iter().collect()
+}
+
+/// The options that fish offers after a command.
+pub fn fish_options(place: &Place, program: &str, command: &str) -> BTreeSet<String> {
+    let offered = fish(place, &format!("{program} {command} -"));
+    // An option with a value is offered as '--option='.
+    offered
+        .into_iter()
+        .map(|option| option.trim_end_matches('=').to_owned())
+        .collect()
+}
+
+/// The options that the zsh function gives to `_arguments` after a command.
+pub fn zsh_options(place: &Place, program: &str, command: &str) -> BTreeSet<String> {
+    let script = format!(
+        "_arguments() {{ print -rl -- \"$@\" }}; service={program}; words=({program} {command} -); \
+         CURRENT=$#words; . '{}'",
+        file("_vpo-library")
+    );
+    let mut command = place.command("zsh");
+    command.args(["-f", "-c", &script]);
+    let specs = lines(crate::place::run(command, &script).ok());
+    let mut options = BTreeSet::new();
+    for spec in specs {
+        // '(-q --quiet)-q[no reports]', '--db=[the library]:file:_files', '1:archive:...'
+        let option = match spec.strip_prefix('(') {
+            Some(rest) => rest.split_once(')').unwrap().1,
+            None => &spec,
+        };
+        let option = option.split(['[', '=', '+', ':']).next().unwrap();
+        if option.starts_with('-') && option != "-s" && option != "-S" {
+            options.insert(option.to_owned());
+        }
+    }
+    options
+}
+
+/// A place with two backups, and the names of the listing.
+fn with_backups() -> (Place, Vec<String>) {
+    let place = Place::with_library();
+    place
+        .sh("vpo-library backup -q && vpo-library backup -q && touch other.tar.gz x.txt && mkdir dir")
+        .ok();
+    let names = place.sh("vpo-ls-backups --names | sed 's,.*/,,'").ok();
+    (place, lines(names))
+}
+
+#[test]
+fn bash_knows_commands_backups_and_values() {
+    if !has_tools("completion by bash", &["bash"]) {
+        return;
+    }
+    let (place, names) = with_backups();
+    assert_eq!(
+        bash(&place, &["vpo-library", ""]),
+        ["backup", "restore", "backups", "verify"]
+    );
+    assert_eq!(bash(&place, &["vpo-library", "--db", "x", "ba"]), ["backup", "backups"]);
+
+    let sorted = |mut words: Vec<String>| {
+        words.sort();
+        words
+    };
+    let with = |more: &[&str]| {
+        sorted(
+            names
+                .iter()
+                .cloned()
+                .chain(more.iter().map(|s| (*s).to_owned()))
+                .collect(),
+        )
+    };
+    let restore = sorted(bash(&place, &["vpo-library", "restore", ""]));
+    assert_eq!(restore, with(&["latest", "dir", "other.tar.gz"]));
+    let verify = sorted(bash(&place, &["vpo-library", "-v", "verify", names[0].as_str(), ""]));
+    assert_eq!(verify, with(&["dir", "other.tar.gz"]));
+    assert_eq!(sorted(bash(&place, &["vpo-library", "restore", "vpo"])), with(&[]));
+    assert_eq!(bash(&place, &["vpo-library", "restore", "la"]), ["latest"]);
+
+    // The backup directory that the line names, in both forms; bash makes a word of the '='.
+    place.sh("mv .vpo/backups 'other backups'").ok();
+    assert_eq!(bash(&place, &["vpo-library", "restore", "vpo"]), Vec::<String>::new());
+    for words in [
+        &["vpo-library", "--backup-dir", "'other backups'", "restore", "vpo"][..],
+        &[
+            "vpo-library",
+            "--backup-dir",
+            "=",
+            "~/other\\ backups",
+            "restore",
+            "vpo",
+        ],
+    ] {
+        assert_eq!(sorted(bash(&place, words)), with(&[]), "{words:?}");
+    }
+
+    // Names with a space, as they stand on a line; bash quotes what it is given.
+    for (word, name) in [
+        ("other\\ b", "other backups"),
+        ("\"other b", "other backups"),
+        ("~/other\\ b", "~/other backups"),
+        ("~/oth", "~/other backups ~/other.tar.gz"),
+    ] {
+        let offered = sorted(bash(&place, &["vpo-verify", word]));
+        assert_eq!(offered.join(" "), name, "{word}");
+    }
+
+    assert_eq!(bash(&place, &["vpo-pack", "-l", "1"]), ["1", "10", "11", "12"]);
+    assert_eq!(bash(&place, &["vpo-pack", "--level", "=", "12"]), ["12"]);
+    assert_eq!(bash(&place, &["vpo-library", "--format", ""]), ["json"]);
+    assert_eq!(
+        sorted(bash(&place, &["vpo-unpack-restore", "--safety-dir", ""])),
+        ["dir", "other backups"]
+    );
+    assert_eq!(
+        sorted(bash(&place, &["vpo-verify", ""])),
+        ["dir", "other backups", "other.tar.gz"]
+    );
+    assert_eq!(bash(&place, &["vpo-verify", "--", "-"]), Vec::<String>::new());
+    assert_eq!(bash(&place, &["vpo-pack", "--created-at", ""]), Vec::<String>::new());
+}
+
+#[test]
+fn fish_knows_commands_backups_and_values() {
+    if !has_tools("completion by fish", &["fish"]) {
+        return;
+    }
+    let (place, names) = with_backups();
+    let mut commands = fish(&place, "vpo-library ");
+    commands.sort();
+    assert_eq!(commands, ["backup", "backups", "restore", "verify"]);
+    for line in ["vpo-library restore ", "vpo-library --db x -v verify "] {
+        let offered = fish(&place, line);
+        for name in names.iter().map(String::as_str).chain(["other.tar.gz"]) {
+            assert!(offered.iter().any(|word| word == name), "{line}: {offered:?}");
+        }
+        assert_eq!(
+            offered.iter().any(|word| word == "latest"),
+            line.contains("restore"),
+            "{offered:?}"
+        );
+        assert!(!offered.iter().any(|word| word == "backup"), "{offered:?}");
+    }
+    place.sh("mv .vpo/backups elsewhere").ok();
+    assert!(!fish(&place, "vpo-library restore vpo").contains(&names[0]));
+    for line in [
+        "vpo-library --backup-dir elsewhere restore vpo",
+        "vpo-library restore --backup-dir=~/elsewhere vpo",
+    ] {
+        assert!(fish(&place, line).contains(&names[0]), "{line}");
+    }
+    assert_eq!(fish(&place, "vpo-library --format "), ["json"]);
+    assert!(fish(&place, "vpo-pack -l ").contains(&"12".to_owned()));
+    assert!(fish(&place, "vpo-verify o").contains(&"other.tar.gz".to_owned()));
+}
+
+/// A zsh with a terminal of its own, into which a line and a tab are typed.
+#[test]
+fn zsh_knows_commands_backups_and_values() {
+    if !has_tools("completion by zsh", &["zsh"]) {
+        return;
+    }
+    let (place, names) = with_backups();
+    for (line, expected) in [
+        ("vpo-library re", "vpo-library restore "),
+        ("vpo-library restore la", "vpo-library restore latest "),
+        ("vpo-library --format ", "vpo-library --format json "),
+        ("vpo-library verify oth", "vpo-library verify other.tar.gz "),
+        (
+            "vpo-unpack-restore --safety-dir d",
+            "vpo-unpack-restore --safety-dir dir/",
+        ),
+        ("vpo-pack --cre", "vpo-pack --created-at="),
+    ] {
+        assert_eq!(zsh(&place, line), expected);
+    }
+    let common = names[0].trim_end_matches(".tar.gz").trim_end_matches("-2");
+    let line = zsh(&place, "vpo-library restore vpo");
+    let completed = line.trim_start_matches("vpo-library restore ");
+    assert!(completed.len() > 20 && common.starts_with(&completed[..20]), "{line}");
+    place
+        .sh("mv .vpo/backups elsewhere; rm elsewhere/*-2.tar.gz; rm -f elsewhere/.vpo*")
+        .ok();
+    let only = place.sh("ls elsewhere | head -1").ok();
+    place
+        .sh("cd elsewhere; for f in $(ls | tail -n +2); do rm $f; done")
+        .ok();
+    assert_eq!(
+        zsh(&place, "vpo-library --backup-dir ~/elsewhere restore vpo"),
+        format!("vpo-library --backup-dir ~/elsewhere restore {} ", only.trim())
+    );
+}
+
+/// What stands on the line after a tab.
+fn zsh(place: &Place, line: &str) -> String {
+    let script = format!(
+        r#"
+        zmodload zsh/zpty
+        zpty -b z zsh -f -i
+        zpty -w z 'PS1= PS2= RPS1=; stty -echo; unsetopt zle_bracketed_paste 2>/dev/null; unset zle_bracketed_paste'
+        zpty -w z 'fpath=({completions} $fpath); autoload -U compinit; compinit -u -D'
+        zpty -w z 'show() {{ print -r -- "<<<$BUFFER>>>"; BUFFER=; zle accept-line }}; zle -N show; bindkey "^X" show'
+        zpty -w z 'bindkey "^I" complete-word; setopt no_auto_list no_list_beep; echo READY:$((1+1))'
+        zpty -r z text '*READY:2*'
+        zpty -w -n z $'{line}\t\x18'
+        zpty -r z text '*>>>*'
+        print -r -- "${{${{text##*<<<}}%%>>>*}}"
+        zpty -d z
+        "#,
+        completions = project("completions").display()
+    );
+    let mut command = place.command("zsh");
+    command.args(["-f", "-c", &script]).env("TERM", "dumb");
+    crate::place::run(command, &script)
+        .ok()
+        .trim_end_matches(['\r', '\n'])
+        .to_owned()
+}

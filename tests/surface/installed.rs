@@ -1,0 +1,100 @@
+//! What `make install` puts where, and that `make uninstall` takes all of it away.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::place::{PROGRAMS, Place, has_tools, project};
+
+/// The files below a directory, as they would be named there.
+fn files(root: &Path) -> BTreeSet<String> {
+    let mut files = BTreeSet::new();
+    let mut todo = vec![root.to_owned()];
+    while let Some(directory) = todo.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                todo.push(path);
+            } else {
+                files.insert(path.strip_prefix(root).unwrap().display().to_string());
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn a_complete_tree_and_nothing_left_of_it() {
+    if !has_tools("make install", &["make", "install"]) {
+        return;
+    }
+    let mut place = Place::with_library();
+    let root = place.root().join("root");
+    // The programs as they are: building them again is not what is tried here.
+    let release = place.root().join("target/release");
+    std::fs::create_dir_all(&release).unwrap();
+    for (name, executable) in PROGRAMS {
+        std::os::unix::fs::symlink(executable, release.join(name)).unwrap();
+    }
+    let target = place.root().join("target").display().to_string();
+    place.set("CARGO_TARGET_DIR", &target);
+    let make = |goal: &str| {
+        let project = env!("CARGO_MANIFEST_DIR");
+        let line = format!(
+            "umask 077; make -s -C '{project}' {goal} DESTDIR='{}' PREFIX=/usr",
+            root.display()
+        );
+        place.sh(&line).ok();
+    };
+    make("install install-systemd");
+
+    let mut expected = BTreeSet::from([
+        "usr/share/zsh/site-functions/_vpo-library".to_owned(),
+        "usr/lib/systemd/user/vpo-library-backup.service".to_owned(),
+        "usr/lib/systemd/user/vpo-library-backup.timer".to_owned(),
+    ]);
+    for (name, _) in PROGRAMS {
+        expected.insert(format!("usr/bin/{name}"));
+        expected.insert(format!("usr/share/bash-completion/completions/{name}"));
+        expected.insert(format!("usr/share/fish/vendor_completions.d/{name}.fish"));
+    }
+    for entry in std::fs::read_dir(project("man")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if let Some(section) = path.extension() {
+            expected.insert(format!("usr/share/man/man{}/{name}", section.display()));
+        }
+    }
+    for entry in std::fs::read_dir(project("man/schemas")).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        expected.insert(format!("usr/share/vpo-library/schemas/{name}"));
+    }
+    assert_eq!(files(&root), expected);
+
+    // Everybody can read it.
+    let closed = place
+        .sh("cd ../root/usr && find . -type f ! -perm -444 -o -type d ! -perm -555")
+        .ok();
+    assert_eq!(closed, "");
+    let service = std::fs::read_to_string(root.join("usr/lib/systemd/user/vpo-library-backup.service")).unwrap();
+    assert!(
+        service.contains("\nExecStart=/usr/bin/vpo-library backup "),
+        "{service}"
+    );
+
+    // The installed programs find each other, and the shells the completions.
+    place
+        .sh("PATH=/usr/bin:/bin; ../root/usr/bin/vpo-library backup -q")
+        .ok();
+    if has_tools("the installed completions", &["fish"]) {
+        let line = "fish --no-config -c 'set fish_complete_path ../root/usr/share/fish/vendor_completions.d; \
+                    complete -C \"vpo-pack -l \"; complete -C \"vpo-library re\"'";
+        let offered = place.sh(line).ok();
+        let offered: Vec<&str> = offered.lines().map(|line| line.split('\t').next().unwrap()).collect();
+        let mut expected: Vec<String> = (0..=12).map(|level| level.to_string()).collect();
+        expected.push("restore".into());
+        assert_eq!(offered, expected);
+    }
+
+    make("uninstall");
+    assert_eq!(files(&root), BTreeSet::new());
+}
