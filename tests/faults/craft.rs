@@ -11,7 +11,7 @@ pub const MIB: usize = 1 << 20;
 
 /// The least library, as bytes.
 pub fn tiny_database() -> Vec<u8> {
-    database(|path| tiny(path))
+    database(tiny)
 }
 
 /// The bytes of the database that `make` makes.

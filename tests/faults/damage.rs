@@ -1125,7 +1125,7 @@ fn short_and_interrupted_reads_are_no_failure() {
     impl Read for Halting {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             self.1 += 1;
-            if self.1 % 3 == 0 {
+            if self.1.is_multiple_of(3) {
                 return Err(std::io::ErrorKind::Interrupted.into());
             }
             let n = buffer.len().min(1 + self.1 % 7);

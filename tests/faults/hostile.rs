@@ -501,7 +501,7 @@ fn nothing_steers_the_terminal() {
     // Where members and errors name what is in the archive.
     for bad in [
         plain_of(&[entry("x\u{1b}[2J\u{202e}.db", &db)]),
-        archive_raw(&db, format!("{{\"\u{202e}\":1,\"\u{202e}\":1}}").as_bytes()),
+        archive_raw(&db, "{\"\u{202e}\":1,\"\u{202e}\":1}".as_bytes()),
         archive(
             &tiny_with("DROP TABLE files; CREATE TABLE \"\u{1b}[2J\" (x)"),
             &metadata(&db),
