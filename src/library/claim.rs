@@ -44,6 +44,10 @@ impl Claim {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let opened = Connection::open_with_flags(path, flags).map_err(anyhow::Error::new);
         let claimed = opened.and_then(|mut connection| {
+            // SQLite falls back to that where the first open fails, and then can't take its locks: an "I/O error".
+            if connection.is_readonly("main")? {
+                return Err(Kind::Failed.error("it can be opened for reading only"));
+            }
             let begun = begin(&mut connection, timeout).map_err(|error| with_reason(&connection, error.into()));
             // Until the content is replaced, the log stays as it is, with whatever it holds.
             let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
