@@ -34,7 +34,11 @@ test: toolchain
 	cargo test --locked
 
 test-large: toolchain
-	cargo test --locked --release -- --ignored large
+	cargo test --locked --release --test suite -- --ignored large --test-threads=1
+
+# Every kill point, failing call and flipped bit, where 'make test' takes samples: about an hour on two cores.
+test-exhaustive: toolchain
+	VPO_TEST_EXHAUSTIVE=1 cargo test --locked --test faults -- --nocapture
 
 check: toolchain
 	cargo fmt --check
@@ -103,4 +107,4 @@ toolchain:
 	echo "make: the C compiler $$1 is missing: SQLite and libdeflate are built from source" >&2; \
 	echo 'hint: apt-get install gcc libc6-dev, dnf install gcc, or xcode-select --install' >&2; exit 1; }
 
-.PHONY: all demo test test-large check bench install install-systemd uninstall dist clean toolchain
+.PHONY: all demo test test-large test-exhaustive check bench install install-systemd uninstall dist clean toolchain

@@ -9,6 +9,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::holder::{Holder, locked};
 use super::live::Looks;
+use super::patience::be_patient;
 use super::state::{State, is_damage};
 use crate::database::{Facts, WAL, harden, side_file_size, with_reason};
 use crate::failure::{Kind, describe, kind};
@@ -85,7 +86,7 @@ impl Claim {
 }
 
 fn begin(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
-    connection.busy_timeout(timeout)?;
+    be_patient(connection, timeout)?;
     harden(connection)?;
     // Before the first access to the file, so that no shared memory is used.
     let mode: String = connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;

@@ -11,6 +11,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use rustix::fs::{Access, access};
 
 use super::holder::locked;
+use super::patience::be_patient;
 use crate::database::{
     Facts, JOURNAL, SHM, WAL, harden, immutable, pending_side_file, quick_check, side_file, side_file_size, with_reason,
 };
@@ -109,7 +110,7 @@ impl Live {
     }
 
     fn prepare(&mut self, timeout: Duration) -> anyhow::Result<()> {
-        self.connection.busy_timeout(timeout)?;
+        be_patient(&mut self.connection, timeout)?;
         harden(&mut self.connection)?;
         self.connection.pragma_update(None, "query_only", true)?;
         Ok(())

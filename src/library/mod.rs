@@ -4,6 +4,7 @@ mod claim;
 mod holder;
 mod install;
 mod live;
+mod patience;
 mod replace;
 mod restore;
 mod snapshot;

@@ -108,6 +108,12 @@ fn writer_process() {
         Ok(db)
     };
     let mut kept = ledger.then(|| open().unwrap());
+    // In rollback mode three writers without a gap starve each other, whoever else is there.
+    let mode = kept.as_ref().map(|db| {
+        db.query_row("PRAGMA journal_mode", [], |row| row.get::<_, String>(0))
+            .unwrap()
+    });
+    let gap = Duration::from_millis(if mode.as_deref() == Some("wal") { 0 } else { 5 });
     let mut out = String::from("\n");
     let (mut commits, mut worst) = (0_u64, Duration::ZERO);
     while !STOP.load(Ordering::SeqCst) {
@@ -126,10 +132,7 @@ fn writer_process() {
         match result {
             Ok(()) => {
                 commits += 1;
-                if !ledger {
-                    // A gap, or three of them would let nobody else in.
-                    std::thread::sleep(Duration::from_millis(5));
-                }
+                std::thread::sleep(gap);
             }
             Err(error) => out.push_str(&format!("error> {error}\n")),
         }
@@ -201,18 +204,12 @@ fn backups_among_writers_hold_a_state_that_existed() {
         let writers: Vec<_> = (0..3).map(|_| Writer::of_ledger(&world.library())).collect();
         let start = Instant::now();
         let length = Duration::from_secs(if exhaustive() { 60 } else { 3 });
-        let (mut made, mut locked) = (0, 0);
+        let mut made = 0;
         while start.elapsed() < length || made < 2 {
-            assert!(start.elapsed() < 4 * length, "{mode}: no backup gets through");
             let out = world
                 .cmd("vpo-library")
                 .args(["--timeout", "10", "backup", "--json"])
                 .run();
-            // Among writers that never pause there may be no gap for a reader in rollback mode.
-            if mode == "rollback" && out.status.code() == Some(43) {
-                locked += 1;
-                continue;
-            }
             out.ok();
             made += 1;
         }
@@ -225,9 +222,7 @@ fn backups_among_writers_hold_a_state_that_existed() {
             assert!(written.errors.is_empty(), "{mode}: {:?}", written.errors);
         }
         let commits: u64 = written.iter().map(|w| w.commits).sum();
-        figures(&format!(
-            "{mode}: {made} backups among {commits} commits balanced, {locked} times locked out"
-        ));
+        figures(&format!("{mode}: {made} backups among {commits} commits balanced"));
         world.clean();
     }
 }
