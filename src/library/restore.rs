@@ -21,7 +21,7 @@ use crate::archive::{Contents, Options, Writer};
 use crate::backups::{candidates, stage};
 use crate::database::Facts;
 use crate::failure::{Failure, Kind, describe, kind};
-use crate::files::{NewFile, create_directory, parent, sweep};
+use crate::files::{NewFile, Temporary, create_directory, parent, sweep};
 use crate::signals::{self, Deferral};
 
 /// The schema of the VPO that this version was made for: what is assumed where nothing says more.
@@ -140,43 +140,55 @@ pub fn restore(
 
     // From here on connections are open: a signal waits until they are closed.
     let _deferral = Deferral::new();
-    let time = request.archive.created_at;
     let attempt = match exists {
         true => Claim::attempt(&plan.library, request.timeout, checked)?,
         false => Attempt::Useless(State::Blank),
     };
-    let outcome = match attempt {
+    let outcome = apply(
+        &mut plan,
+        staged.file,
+        attempt,
+        request.safety_directory,
+        request.archive,
+    )?;
+    Ok((plan, outcome))
+}
+
+/// Makes the staged database the library.
+fn apply(
+    plan: &mut Plan,
+    stage: Temporary,
+    attempt: Attempt,
+    safety_directory: Option<&Path>,
+    archive: Options,
+) -> anyhow::Result<Outcome> {
+    let time = archive.created_at;
+    let mut outcome = Outcome::default();
+    match attempt {
         Attempt::Sound(claim, old) => {
-            let safety_backup = match request.safety_directory {
-                Some(directory) => Some(keep(&claim, &old, directory, request.archive)?),
-                None => None,
-            };
-            signals::check()?;
-            replace(claim, &old, staged.file.path(), plan.contents.header)?;
-            Outcome {
-                safety_backup,
-                moved_aside: None,
+            if let Some(directory) = safety_directory {
+                outcome.safety_backup = Some(keep(&claim, &old, directory, archive)?);
             }
+            signals::check()?;
+            replace(claim, &old, stage.path(), plan.contents.header)?;
         }
         Attempt::Useless(state) => {
             signals::check()?;
-            if exists {
-                plan.current = Current::File(state, modified(&plan.library));
-            }
-            let replacing = match (exists, Place::of(&plan.library)?) {
+            let claimed = matches!(plan.current, Current::File(..));
+            let replacing = match (claimed, Place::of(&plan.library)?) {
                 (true, _) | (false, Place::EmptyFile) => true,
                 (false, Place::Free) => false,
                 // It was made while the question was open.
                 (false, Place::File) => return Err(locked(&plan.library).into()),
             };
-            let moved_aside = install(staged.file, &plan.library, replacing, time)?;
-            Outcome {
-                safety_backup: None,
-                moved_aside,
+            if claimed {
+                // It may have changed since the question.
+                plan.current = Current::File(state, modified(&plan.library));
             }
+            outcome.moved_aside = install(stage, &plan.library, replacing, time)?;
         }
-    };
-    Ok((plan, outcome))
+    }
+    Ok(outcome)
 }
 
 /// Packs the claimed library into a safety backup in `directory`.

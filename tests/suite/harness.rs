@@ -703,6 +703,10 @@ impl Running {
         bytes
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     #[track_caller]
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

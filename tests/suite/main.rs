@@ -8,6 +8,7 @@ mod contract;
 mod fixtures;
 mod interop;
 mod listing;
+mod memory;
 mod pack;
 mod restore;
 mod roundtrip;

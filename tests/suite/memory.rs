@@ -1,0 +1,68 @@
+//! The memory of a backup and a restore is bounded by blocks in flight, not by the library.
+#![cfg(target_os = "linux")]
+
+use std::path::Path;
+
+use crate::generate::{Sample, Size};
+use crate::harness::*;
+
+/// Anonymous memory, in KiB, of a process and its children: what is shared or belongs to files is not counted.
+fn anonymous(id: u32) -> u64 {
+    let mut total = 0;
+    for entry in Path::new("/proc").read_dir().unwrap().flatten() {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // It may have ended meanwhile.
+        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else {
+            continue;
+        };
+        let field = |key: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        };
+        if pid == id || field("PPid:") == Some(id.into()) {
+            total += field("RssAnon:").unwrap_or(0);
+        }
+    }
+    total
+}
+
+/// The most memory, in MiB, that a command has at any time.
+fn peak(cmd: Cmd) -> u64 {
+    let mut running = cmd.start();
+    let mut peak = 0;
+    while running.is_running() {
+        peak = peak.max(anonymous(running.id()));
+    }
+    running.finish().ok();
+    assert!(peak > 0, "nothing was measured");
+    peak / 1024
+}
+
+#[test]
+fn memory_does_not_grow_with_the_library() {
+    let cores = std::thread::available_parallelism().unwrap().get() as u64;
+    let bound = 64 + 6 * cores.saturating_sub(2);
+    let mut peaks = Vec::new();
+    for mib in [30, 120] {
+        let world = World::new();
+        world.make_library(&Sample {
+            size: Size::Bytes(mib << 20),
+            ..files(0)
+        });
+        let backup = peak(world.cmd("vpo-library").args(["backup", "-q"]));
+        let restore = peak(world.cmd("vpo-library").args(["restore", "-q", "--yes", "latest"]));
+        println!("{mib} MiB: backup {backup} MiB, restore {restore} MiB");
+        assert!(
+            backup.max(restore) <= bound,
+            "backup {backup}, restore {restore} MiB; bound {bound}"
+        );
+        peaks.push([backup, restore]);
+    }
+    for (small, large) in peaks[0].iter().zip(peaks[1]) {
+        // Buffers that are filled or not; a library four times as large would show.
+        assert!(large <= small + 6, "{peaks:?}");
+    }
+}
