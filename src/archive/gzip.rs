@@ -11,6 +11,7 @@ use super::inflate::Inflater;
 use super::invalid;
 use super::ordered::Ordered;
 use crate::failure::inside;
+use crate::files;
 
 /// Enough of a file to tell what it is: the mark of a tar file is at 257.
 const SNIFF: usize = 512;
@@ -106,18 +107,8 @@ impl Gzip {
     }
 }
 
-/// Reads until `buffer` is full or the input ends, and says how much that was.
-fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> anyhow::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("cannot read the archive"),
-        }
-    }
-    Ok(filled)
+fn read_full(input: impl Read, buffer: &mut [u8]) -> anyhow::Result<usize> {
+    files::read_full(input, buffer).context("cannot read the archive")
 }
 
 /// A member on its way through the threads, and its buffers.

@@ -1,7 +1,7 @@
 //! A database in, an archive out, as a stream.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::archive::{Metadata, Options, Writer};
 use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
 use crate::failure::Kind;
-use crate::files::Temporary;
+use crate::files::{self, Temporary};
 
 /// Facts are a few hundred bytes.
 const MAX_STATS: u64 = 64 * 1024;
@@ -234,16 +234,6 @@ fn fingerprint(file: &File) -> anyhow::Result<Fingerprint> {
     Ok(Fingerprint(meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
-/// Reads until `buffer` is full or the input ends, and says how much that was.
-fn read_full(mut input: &File, buffer: &mut [u8]) -> anyhow::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error).context("cannot read the input"),
-        }
-    }
-    Ok(filled)
+fn read_full(input: &File, buffer: &mut [u8]) -> anyhow::Result<usize> {
+    files::read_full(input, buffer).context("cannot read the input")
 }

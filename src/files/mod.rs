@@ -8,6 +8,7 @@ pub use publish::{NewFile, create_directory, sync_directory};
 pub use space::{free_space, require_space};
 pub use temporary::{Temporary, rename_new, sweep};
 
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
 /// The directory a path lies in: `.` for a bare name.
@@ -17,4 +18,18 @@ pub fn parent(path: &Path) -> &Path {
         Some(_) => Path::new("."),
         None => path,
     }
+}
+
+/// Reads until `buffer` is full or the input ends, and says how much that was.
+pub fn read_full(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
