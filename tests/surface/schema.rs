@@ -221,7 +221,7 @@ fn backups() {
     place
         .sh(
             "set -e; vpo-library backup -q; vpo-library restore --yes -q latest; cd .vpo/backups
-             zcat *[0-9]Z.tar.gz | gzip >vpo-library-2026-02-05T14-30-22Z.tar.gz
+             zcat *[0-9]Z.tar.gz | gzip >../plain; mv ../plain vpo-library-2026-02-05T14-30-22Z.tar.gz
              echo x >vpo-library-2026-02-06T143022Z.tar.gz",
         )
         .ok();
