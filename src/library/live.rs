@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
 use rustix::fs::{Access, access};
 
 use super::holder::locked;
@@ -148,9 +148,11 @@ impl Live {
         let begun = self
             .connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
-        begun
-            .map_err(|error| with_reason(&self.connection, error.into()))
-            .with_context(|| format!("cannot read the library '{}'", self.path.display()))
+        begun.map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt) => damaged(&self.path, error.into()),
+            _ => with_reason(&self.connection, error.into())
+                .context(format!("cannot read the library '{}'", self.path.display())),
+        })
     }
 
     /// Where the library is, symlinks resolved.
@@ -216,7 +218,7 @@ impl Drop for Live {
     }
 }
 
-/// The error of a library that did not pass its check, or could not be checked.
+/// The error of a library in which SQLite found damage, or that could not be checked.
 pub(super) fn damaged(path: &Path, error: anyhow::Error) -> anyhow::Error {
     let shown = path.display();
     match kind(&error) {
