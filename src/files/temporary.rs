@@ -1,6 +1,6 @@
 //! Private temporary files with a name, and the removal of those that a killed run left behind.
 
-use std::fs::{File, Permissions};
+use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
@@ -35,8 +35,11 @@ impl Temporary {
             })?;
             let temporary = Temporary { file };
             make_private(temporary.file())?;
-            // Where locks are not supported, nobody can lock it to sweep it away either.
-            let _ = temporary.file.as_file().try_lock();
+            // A sweep in another process was faster, and is about to remove the file. Where locks are not supported,
+            // nobody can lock it to sweep it away either.
+            if matches!(temporary.file().try_lock(), Err(TryLockError::WouldBlock)) {
+                continue;
+            }
             // A sweep in another process may have locked and removed the file before it was locked here.
             if temporary.file.as_file().metadata()?.nlink() > 0 {
                 return Ok(temporary);

@@ -13,6 +13,7 @@ use super::claim::Claim;
 use super::live::pages;
 use crate::database::{Facts, Header, immutable, with_reason};
 use crate::failure::{Kind, describe, kind};
+use crate::files::read_full;
 
 /// Fields of the database header that are the library's own (<https://www.sqlite.org/fileformat2.html>, section 1.3):
 /// format versions, which tell the journal mode, change counter, schema cookie, and which SQLite wrote last.
@@ -124,7 +125,7 @@ fn compare(library: &Connection, stage: &Path, page_size: u32) -> anyhow::Result
         }
         Ok(())
     })?;
-    match stage.read(&mut [0]).context(failed)? {
+    match read_full(&mut stage, &mut [0]).context(failed)? {
         0 => Ok(()),
         _ => Err(Kind::Database.error(format!("it ends after {number} pages, before the backup does"))),
     }
