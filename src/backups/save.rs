@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::name::candidates;
 use crate::archive::Contents;
 use crate::failure::Kind;
-use crate::files::{NewFile, parent, sweep};
+use crate::files::{NewFile, WriteBehind, parent, sweep};
 
 /// Where an archive is to be kept.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub fn save(
     let copy = file.file().try_clone().context("cannot write the archive")?;
     let contents = check(Box::new(Tee {
         input,
-        copy,
+        copy: WriteBehind::new(copy),
         place: shown,
     }))?;
     let published = match destination {
@@ -88,13 +88,13 @@ pub fn save(
 }
 
 /// Passes on what is read, and writes a copy of it.
-struct Tee<R, W> {
+struct Tee<R> {
     input: R,
-    copy: W,
+    copy: WriteBehind,
     place: String,
 }
 
-impl<R: Read, W: Write> Read for Tee<R, W> {
+impl<R: Read> Read for Tee<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.input.read(buffer)?;
         self.copy.write_all(&buffer[..n]).map_err(|error| {

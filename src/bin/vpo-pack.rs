@@ -53,6 +53,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
     let input = cli::binary_input("a database", hint)?;
     let output = cli::binary_output("an archive", hint)?;
+    let output = files::WriteBehind::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch);
     let stats = config.stats.as_deref();

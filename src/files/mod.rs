@@ -1,9 +1,11 @@
 //! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
 
+mod behind;
 mod publish;
 mod space;
 mod temporary;
 
+pub use behind::WriteBehind;
 pub use publish::{NewFile, create_directory, sync_directory};
 pub use space::{free_space, require_space};
 pub use temporary::{Temporary, rename_new, sweep};

@@ -46,45 +46,70 @@ pub fn snapshot(
     path: &Path,
     out: File,
     options: &SnapshotOptions,
-    mut watch: impl FnMut(&Facts, usize),
+    watch: impl FnMut(&Facts, usize),
 ) -> anyhow::Result<Facts> {
     // Until the connections are closed: an abrupt end would leave side files.
     let _deferral = Deferral::new();
     let live = Live::open(path, &options.scratch, options.timeout)?;
-    let facts = live.facts()?;
-    if let Some(stats) = &options.stats {
-        write_stats(stats, &facts)?;
-    }
-    watch(&facts, 0);
-    let mut outlet = Outlet::start(out)?;
-    let mut send = |outlet: &mut Outlet, bytes: &[u8]| {
-        watch(&facts, bytes.len());
-        outlet.write(bytes)
-    };
-
     if live.blocks_nobody()? {
+        // Before the facts are looked for, which keeps one core busy, not two.
         let check = match options.check {
             true => Some(Check::of_library(Live::open(path, &options.scratch, options.timeout)?)?),
             false => None,
         };
-        let sent = live.pages(|page| send(&mut outlet, page));
+        let sent = Stream::begin(&live, out, options, watch).and_then(|mut stream| {
+            live.pages(|page| stream.send(page))?;
+            Ok(stream)
+        });
         let checked = Check::result(check, sent.is_err());
         // Before the last bytes go: what was read without locks may turn out to have changed.
         let closed = live.close();
-        sent.and(checked).and(closed)?;
+        let stream = sent?;
+        checked.and(closed)?;
+        stream.finish()
     } else {
-        let copy = private_copy(&live, &options.scratch, &facts)?;
+        let mut stream = Stream::begin(&live, out, options, watch)?;
+        let copy = private_copy(&live, &options.scratch, &stream.facts)?;
         live.close()?;
         let check = match options.check {
             true => Some(Check::of_copy(copy.path(), path)?),
             false => None,
         };
-        let sent = send_file(copy.file(), |bytes| send(&mut outlet, bytes));
+        let sent = send_file(copy.file(), |bytes| stream.send(bytes));
         let checked = Check::result(check, sent.is_err());
         sent.and(checked)?;
+        stream.finish()
     }
-    outlet.finish()?;
-    Ok(facts)
+}
+
+/// A snapshot on its way out.
+struct Stream<W> {
+    facts: Facts,
+    outlet: Outlet,
+    watch: W,
+}
+
+impl<W: FnMut(&Facts, usize)> Stream<W> {
+    /// Looks for the facts and passes them on; the pages follow.
+    fn begin(live: &Live, out: File, options: &SnapshotOptions, mut watch: W) -> anyhow::Result<Self> {
+        let facts = live.facts()?;
+        if let Some(stats) = &options.stats {
+            write_stats(stats, &facts)?;
+        }
+        watch(&facts, 0);
+        let outlet = Outlet::start(out)?;
+        Ok(Stream { facts, outlet, watch })
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        (self.watch)(&self.facts, bytes.len());
+        self.outlet.write(bytes)
+    }
+
+    fn finish(self) -> anyhow::Result<Facts> {
+        self.outlet.finish()?;
+        Ok(self.facts)
+    }
 }
 
 fn write_stats(stats: &Path, facts: &Facts) -> anyhow::Result<()> {
