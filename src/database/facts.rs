@@ -4,6 +4,7 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use super::staged::patience_lost;
 use crate::failure::Kind;
 
 /// The figures that go into a backup's metadata, all read in one transaction. Also the content of `--stats FILE`.
@@ -27,6 +28,10 @@ impl Facts {
     /// # Errors
     /// [`Kind::Database`] if it is no VPO library: `_meta` and `files` have to be ordinary tables.
     pub fn read(connection: &Connection) -> anyhow::Result<Self> {
+        Self::ask(connection).map_err(patience_lost)
+    }
+
+    fn ask(connection: &Connection) -> anyhow::Result<Self> {
         for table in ["_meta", "files"] {
             if !has_table(connection, table)? {
                 return Err(Kind::Database.error(format!("no VPO library: it has no table '{table}'")));
