@@ -18,6 +18,10 @@ use super::tar::{Name, RECORD, check_sum, member, padding};
 /// The last member is below 1 KiB as a rule.
 const FIRST_TRY: u64 = 4096;
 
+/// Blocks that may reach to the end of the file without being whole. By chance there is not even one: what begins like a
+/// block has 20 bytes that are always the same.
+const MAX_FALSE: usize = 8;
+
 /// What the beginning and the end of a file tell.
 #[derive(Clone, Debug)]
 pub enum Glimpse {
@@ -60,6 +64,7 @@ pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
 /// have been looked at before.
 fn search(tail: &[u8], searched: usize) -> anyhow::Result<Option<Metadata>> {
     let nearest = tail.len() - searched.max(HEADER_LEN).min(tail.len());
+    let mut seen = 0;
     for start in (0..=nearest).rev() {
         let candidate = &tail[start..];
         let Some(head) = candidate.first_chunk() else { continue };
@@ -70,6 +75,10 @@ fn search(tail: &[u8], searched: usize) -> anyhow::Result<Option<Metadata>> {
             let mut data = Vec::new();
             // A false candidate, inside of compressed bytes: the true one is further to the front.
             if expand(&mut Inflater::new(), header, candidate, &mut data).is_err() {
+                seen += 1;
+                if seen == MAX_FALSE {
+                    break;
+                }
                 continue;
             }
             return last_block(&data).map(Some);

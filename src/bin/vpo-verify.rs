@@ -1,5 +1,6 @@
 //! `vpo-verify`: proves that archives are whole, and stores one only if it is.
 
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -70,9 +71,9 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     }
     for operand in &config.operands {
         match archives(operand) {
-            Ok(paths) => {
+            Ok((paths, open)) => {
                 for path in &paths {
-                    verify(config, path, &mut report)?;
+                    verify(config, path, open, &mut report)?;
                 }
             }
             Err(error) => report.bad(operand, &error)?,
@@ -81,19 +82,23 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     report.finish()
 }
 
-/// What an operand stands for.
-fn archives(operand: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// How an archive is opened.
+type Open = fn(&Path) -> anyhow::Result<File>;
+
+/// What an operand stands for: what somebody named may be a FIFO, what lies in a directory may not.
+fn archives(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
     if operand == "-" || !operand.is_dir() {
-        return Ok(vec![operand.to_owned()]);
+        return Ok((vec![operand.to_owned()], backups::open_archive));
     }
     let backups = backups::list(operand)?;
     if backups.is_empty() {
         return Err(Kind::NotFound.error("no backups in this directory: nothing was proven"));
     }
-    Ok(backups.into_iter().map(|backup| backup.path).collect())
+    let paths = backups.into_iter().map(|backup| backup.path).collect();
+    Ok((paths, backups::open_regular))
 }
 
-fn verify(config: &Config, path: &Path, report: &mut VerifyReport) -> anyhow::Result<()> {
+fn verify(config: &Config, path: &Path, open: Open, report: &mut VerifyReport) -> anyhow::Result<()> {
     if config.verbose {
         cli::note(&format!("vpo-verify: reading '{}'", path.display()));
     }
@@ -101,7 +106,7 @@ fn verify(config: &Config, path: &Path, report: &mut VerifyReport) -> anyhow::Re
     let (input, size) = if path == "-" {
         (Ok(cli::binary_input("an archive", HINT)?), None)
     } else {
-        let file = backups::open_archive(path);
+        let file = open(path);
         let size = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len()));
         (file, size)
     };

@@ -4,6 +4,7 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use super::reason::with_reason;
 use super::staged::patience_lost;
 use crate::failure::Kind;
 
@@ -26,9 +27,10 @@ impl Facts {
     /// Reads the facts in the transaction that `connection` is in, or in one of its own.
     ///
     /// # Errors
-    /// [`Kind::Database`] if it is no VPO library: `_meta` and `files` have to be ordinary tables.
+    /// [`Kind::Database`] if it is no VPO library: `_meta` and `files` have to be ordinary tables. An I/O error where the
+    /// file could not be read.
     pub fn read(connection: &Connection) -> anyhow::Result<Self> {
-        Self::ask(connection).map_err(patience_lost)
+        Self::ask(connection).map_err(|error| with_reason(connection, patience_lost(error)))
     }
 
     fn ask(connection: &Connection) -> anyhow::Result<Self> {

@@ -9,7 +9,7 @@ mod staged;
 
 pub use facts::Facts;
 pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
-pub use reason::with_reason;
+pub use reason::{is_unreadable, with_reason};
 pub use side::{JOURNAL, SHM, SIDE_FILES, WAL, pending_side_file, side_file, side_file_size};
 pub(crate) use staged::harden;
 pub use staged::{immutable, quick_check};

@@ -11,6 +11,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::time::{ClockId, clock_gettime};
 
+use super::reason::with_reason;
 use crate::failure::Kind;
 use crate::signals;
 
@@ -99,17 +100,17 @@ fn immutable_uri(absolute: &Path) -> String {
 /// Runs `PRAGMA quick_check`, which has to say `ok` and nothing else.
 ///
 /// # Errors
-/// [`Kind::Database`] with the first thing that it found.
+/// [`Kind::Database`] with the first thing that it found; an I/O error where the file could not be read.
 pub fn quick_check(connection: &Connection) -> anyhow::Result<()> {
-    let first: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| patience_lost(error.into()))
-        .context("quick_check failed")?;
-    if first == "ok" {
-        return Ok(());
-    }
-    let found = first.trim_start_matches("*** in database main ***\n");
-    Err(Kind::Database.error(format!("quick_check found damage: {found}")))
+    let error = match connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0)) {
+        Ok(first) if first == "ok" => return Ok(()),
+        Ok(first) => {
+            let found = first.trim_start_matches("*** in database main ***\n");
+            Kind::Database.error(format!("quick_check found damage: {found}"))
+        }
+        Err(error) => patience_lost(error.into()).context("quick_check failed"),
+    };
+    Err(with_reason(connection, error))
 }
 
 #[cfg(test)]

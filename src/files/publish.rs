@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::temporary::{Temporary, make_private};
 
@@ -40,7 +40,8 @@ impl NewFile {
         }
     }
 
-    /// Flushes the file to disk and gives it the first of `names` that is free, then flushes the directory.
+    /// Flushes the file to disk and gives it the first of `names` that is free, then flushes the directory. After an
+    /// error there is no file by any of them that was not there before.
     ///
     /// # Errors
     /// `AlreadyExists` when all names are taken, else what the system says.
@@ -56,8 +57,14 @@ impl NewFile {
             };
             match linked {
                 Ok(()) => {
-                    sync_directory(super::parent(&name))?;
-                    return Ok(name);
+                    // A name that may not last is none.
+                    return match sync_directory(super::parent(&name)) {
+                        Ok(()) => Ok(name),
+                        Err(error) => {
+                            let _ = std::fs::remove_file(&name);
+                            Err(error)
+                        }
+                    };
                 }
                 Err((error, back)) if error.kind() == io::ErrorKind::AlreadyExists => inner = back,
                 Err((error, _)) => return Err(error),
@@ -76,7 +83,7 @@ fn nameless(directory: &Path) -> io::Result<Option<File>> {
         return Ok(None);
     }
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600)) {
+    match retry_on_intr(|| rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600))) {
         Ok(fd) => Ok(Some(fd.into())),
         // open(2): the file system or an old kernel does not know O_TMPFILE.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Ok(None),
@@ -94,7 +101,8 @@ fn link(file: &File, name: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
     use std::os::fd::AsRawFd;
     let from = format!("/proc/self/fd/{}", file.as_raw_fd());
-    Ok(linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+    let linked = retry_on_intr(|| linkat(CWD, from.as_str(), CWD, name, AtFlags::SYMLINK_FOLLOW));
+    Ok(linked?)
 }
 
 /// Flushes a directory, so that a name that was added there survives a power cut.

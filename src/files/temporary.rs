@@ -100,7 +100,10 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     std::fs::hard_link(from, to)?;
-    std::fs::remove_file(from)
+    std::fs::remove_file(from).inspect_err(|_| {
+        // Of the two names the new one was not asked for alone.
+        let _ = std::fs::remove_file(to);
+    })
 }
 
 /// Deletes the temporary files in `directory` that no living process has locked: what a killed run left.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+use super::claim::alone;
 use super::replace::after_commit;
 use crate::database::{SIDE_FILES, side_file};
 use crate::failure::Kind;
@@ -28,6 +29,10 @@ pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> an
         .file()
         .sync_all()
         .context("cannot flush the new library to disk")?;
+    if replacing {
+        // Once more: the flush may have taken a while.
+        alone(path)?;
+    }
     let aside = Aside::make(path, replacing, time)?;
     if let Err((error, _stage)) = stage.rename_to(path) {
         aside.undo();
@@ -43,8 +48,8 @@ pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> an
     Ok(aside.name)
 }
 
-/// Gives the new file owner, group and mode of the one that it replaces. Without one it is private, and root gives it
-/// to the owner of the directory.
+/// Gives the new file owner, group and mode of the one that it replaces, as far as this user may. Without one it is
+/// private, and root gives it to the owner of the directory.
 fn dress(file: &File, path: &Path) -> io::Result<()> {
     let (like, mode) = match path.metadata() {
         Ok(old) => (old.clone(), old.permissions().mode() & 0o777),
@@ -53,8 +58,12 @@ fn dress(file: &File, path: &Path) -> io::Result<()> {
     };
     let new = file.metadata()?;
     let root = rustix::process::geteuid().is_root();
+    let mut mode = mode;
     if root && (new.uid(), new.gid()) != (like.uid(), like.gid()) {
         fchown(file, Some(like.uid()), Some(like.gid()))?;
+    } else if new.gid() != like.gid() && fchown(file, None, Some(like.gid())).is_err() {
+        // What one group was allowed is not meant for another.
+        mode &= !0o070;
     }
     file.set_permissions(Permissions::from_mode(mode))
 }

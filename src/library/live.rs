@@ -148,10 +148,13 @@ impl Live {
         let begun = self
             .connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
-        begun.map_err(|error| match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt) => damaged(&self.path, error.into()),
-            _ => with_reason(&self.connection, error.into())
-                .context(format!("cannot read the library '{}'", self.path.display())),
+        begun.map_err(|error| {
+            let corrupt = error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt);
+            let error = with_reason(&self.connection, error.into());
+            match corrupt && kind(&error) == Kind::Database {
+                true => damaged(&self.path, error),
+                false => error.context(format!("cannot read the library '{}'", self.path.display())),
+            }
         })
     }
 
@@ -261,11 +264,13 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
 /// The lock-byte page, which SQLite never writes, comes as zeros
 /// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
 pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let failed = "cannot read the library's pages";
-    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage").context(failed)?;
-    let mut rows = statement.query([]).context(failed)?;
-    while let Some(row) = rows.next().context(failed)? {
-        sink(row.get_ref(0).context(failed)?.as_blob().context(failed)?)?;
+    let failed =
+        |error: rusqlite::Error| with_reason(connection, error.into()).context("cannot read the library's pages");
+    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage").map_err(failed)?;
+    let mut rows = statement.query([]).map_err(failed)?;
+    while let Some(row) = rows.next().map_err(failed)? {
+        let page = row.get_ref(0).map_err(failed)?;
+        sink(page.as_blob().context("a page of the library is no blob")?)?;
     }
     Ok(())
 }

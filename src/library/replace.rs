@@ -31,11 +31,18 @@ pub fn replace(claim: Claim, old: &Facts, stage: &Path, new: Header) -> anyhow::
     let mut library = claim.into_connection()?;
     let wal = prepare(&library, old, new).map_err(|error| with_reason(&library, error))?;
     if let Err(error) = copy(&source, &mut library) {
-        let error = with_reason(&library, error);
+        let error = with_reason(&library, with_reason(&source, error));
         // In rollback mode the commit is that the journal is gone; the flush of the directory after it may still fail.
-        return Err(match compare(&library, stage, new.page_size) {
-            Ok(()) => after_commit(error.context("it may not be on disk yet")),
-            Err(_) => error.context("cannot replace the library's content: it is as it was"),
+        if compare(&library, stage, new.page_size).is_ok() {
+            return Err(after_commit(error.context("it may not be on disk yet")));
+        }
+        // A log whose flush failed may still end with a whole transaction, which the next to open it would take over.
+        return Err(match wal && empty_log(&library).is_err() {
+            false => error.context("cannot replace the library's content: it is as it was"),
+            true => error.context(
+                "cannot replace the library's content, nor empty its log: it is whole, and the next to open it finds it \
+                 as it was, or restored",
+            ),
         });
     }
     settle(library, wal, stage, new.page_size).map_err(after_commit)
@@ -47,7 +54,8 @@ fn prepare(library: &Connection, old: &Facts, new: Header) -> anyhow::Result<boo
     let mut mode: String = library.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     if mode == "wal" && (old.page_size != new.page_size || auto_vacuum != 0) {
         // The page size can't change in WAL mode, and the backup API does not undo auto-vacuum's pointer map there. VPO
-        // switches back at its next open.
+        // switches back at its next open. First by itself, because only then a full disk is told as what it is.
+        empty_log(library)?;
         mode = library
             .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
             .context("cannot change the library's journal mode")?;
@@ -74,16 +82,22 @@ fn copy(source: &Connection, library: &mut Connection) -> anyhow::Result<()> {
     }
 }
 
+/// Brings what the log holds into the file.
+fn empty_log(library: &Connection) -> anyhow::Result<()> {
+    let busy: i64 = library
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+        .map_err(|error| with_reason(library, error.into()))
+        .context("its log can't be written back")?;
+    match busy {
+        0 => Ok(()),
+        _ => Err(Kind::Locked.error("its log can't be written back: it is locked")),
+    }
+}
+
 /// Brings the new content from the log into the file, and makes sure that it is that of the stage.
 fn settle(library: Connection, wal: bool, stage: &Path, page_size: u32) -> anyhow::Result<()> {
     if wal {
-        let busy: i64 = library
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-            .map_err(|error| with_reason(&library, error.into()))
-            .context("its log can't be written back")?;
-        if busy != 0 {
-            return Err(Kind::Locked.error("its log can't be written back: it is locked"));
-        }
+        empty_log(&library)?;
     }
     compare(&library, stage, page_size)?;
     if !wal {

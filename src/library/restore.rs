@@ -19,7 +19,7 @@ use super::replace::replace;
 use super::state::{State, is_damage};
 use crate::archive::{Contents, Options, Writer};
 use crate::backups::{candidates, stage};
-use crate::database::Facts;
+use crate::database::{Facts, JOURNAL, side_file_size};
 use crate::failure::{Failure, Kind, describe, kind};
 use crate::files::{NewFile, Temporary, create_directory, parent, sweep};
 use crate::signals::{self, Deferral};
@@ -110,18 +110,24 @@ pub fn restore(
     sweep(place);
     // A second copy goes into the log or the journal when there is something to replace.
     let staged = stage(request.input, place, u64::from(exists), request.threads)?;
-    // One core is enough for either check.
-    let (backup, current) = thread::scope(|scope| {
-        let look = scope.spawn(|| match (exists, request.dry_run) {
-            (false, _) => Ok((Current::Nothing, None)),
-            (true, false) => look(&path, request.scratch, request.timeout),
-            (true, true) => look_without_trace(&path, request.scratch),
-        });
-        let backup = staged.check();
-        let broke_off = || Kind::Failed.error("the look at the library broke off");
-        (backup, look.join().unwrap_or_else(|_| Err(broke_off())))
-    });
-    let (backup, (current, checked)) = (backup?, current?);
+    let look = || match (exists, request.dry_run) {
+        (false, _) => Ok((Current::Nothing, None)),
+        (true, false) => look(&path, request.scratch, request.timeout),
+        (true, true) => look_without_trace(&path, request.scratch),
+    };
+    // Whoever looks rolls a hot journal back: not before the backup has proved good.
+    let hot = side_file_size(&path, JOURNAL)?.is_some_and(|size| size > 0);
+    let (backup, (current, checked)) = match hot {
+        true => (staged.check()?, look()?),
+        // One core is enough for either check.
+        false => thread::scope(|scope| {
+            let look = scope.spawn(look);
+            let backup = staged.check();
+            let broke_off = || Kind::Failed.error("the look at the library broke off");
+            let current = look.join().unwrap_or_else(|_| Err(broke_off()));
+            anyhow::Ok((backup?, current?))
+        })?,
+    };
     let current_schema = request.current_schema.unwrap_or_else(|| assumed_schema(&current));
     let mut plan = Plan {
         library: path,

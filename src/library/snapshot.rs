@@ -1,7 +1,7 @@
 //! A consistent copy of a live library, as a stream.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -12,7 +12,7 @@ use anyhow::Context;
 use super::live::{Live, damaged};
 use crate::database::{Facts, immutable, quick_check};
 use crate::failure::Kind;
-use crate::files::{Temporary, require_space};
+use crate::files::{Temporary, read_full, require_space};
 use crate::signals::{self, Deferral};
 
 /// Bytes that are handed on at once, and buffers for them.
@@ -140,7 +140,7 @@ fn send_file(mut file: &File, mut send: impl FnMut(&[u8]) -> anyhow::Result<()>)
         .context("cannot read the copy of the library")?;
     let mut piece = vec![0; PIECE / 4];
     loop {
-        match file.read(&mut piece).context("cannot read the copy of the library")? {
+        match read_full(file, &mut piece).context("cannot read the copy of the library")? {
             0 => return Ok(()),
             n => send(&piece[..n])?,
         }

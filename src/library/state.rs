@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, ErrorCode};
 
-use crate::database::{Facts, quick_check};
+use crate::database::{Facts, is_unreadable, quick_check};
 use crate::failure::{Kind, describe, kind};
 
 /// What a database file turns out to be.
@@ -40,11 +40,13 @@ impl State {
         match Facts::read(connection) {
             Ok(facts) => Ok(State::Library(facts)),
             Err(error) => match quick_check(connection) {
-                Ok(()) if !error.chain().any(|cause| cause.is::<rusqlite::Error>()) => Err(Kind::Database
-                    .because("it will not be replaced")
-                    .hint("is --db right? a sound database that is no VPO library is never touched")
-                    .source(error)
-                    .into()),
+                Ok(()) if !is_unreadable(&error) && !error.chain().any(|cause| cause.is::<rusqlite::Error>()) => {
+                    Err(Kind::Database
+                        .because("it will not be replaced")
+                        .hint("is --db right? a sound database that is no VPO library is never touched")
+                        .source(error)
+                        .into())
+                }
                 _ => damaged(error),
             },
         }
@@ -56,7 +58,9 @@ impl State {
 pub(super) fn is_damage(error: &anyhow::Error) -> bool {
     let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>());
     match kind(error) {
-        Kind::Failed => cause.is_some_and(|e| e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure)),
+        Kind::Failed => {
+            is_unreadable(error) || cause.is_some_and(|e| e.sqlite_error_code() == Some(ErrorCode::SystemIoFailure))
+        }
         Kind::Locked | Kind::NoSpace => false,
         _ => true,
     }
