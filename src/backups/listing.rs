@@ -14,6 +14,7 @@ use anyhow::Context;
 use super::name::BackupName;
 use crate::archive::{Glimpse, Reader, glimpse};
 use crate::failure::{Kind, describe};
+use crate::files::uninterrupted;
 use crate::time::Time;
 
 /// A row of the listing.
@@ -52,7 +53,7 @@ pub struct Summary {
 /// [`Kind::NotFound`] if there is no such directory; an I/O error of the directory itself.
 pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
     let shown = directory.display();
-    let entries = std::fs::read_dir(directory).map_err(|error| match error.kind() {
+    let entries = uninterrupted(|| std::fs::read_dir(directory)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Kind::NotFound.error(format!("there is no directory '{shown}'")),
         _ => anyhow::Error::new(error).context(format!("cannot read the directory '{shown}'")),
     })?;

@@ -1,7 +1,7 @@
 //! A database in, an archive out, as a stream.
 
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -151,11 +151,13 @@ fn no_database(what: String) -> anyhow::Error {
 fn read_stats(stats: &Path, header: Header) -> anyhow::Result<Facts> {
     let shown = stats.display();
     let file = File::open(stats).with_context(|| format!("cannot open '{shown}'"))?;
-    let mut reader = serde_json::Deserializer::from_reader(file.take(MAX_STATS));
-    let facts = Facts::deserialize(&mut reader).map_err(|error| {
-        Kind::Database
+    let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file.take(MAX_STATS)));
+    let facts = Facts::deserialize(&mut reader).map_err(|error| match error.is_io() {
+        true => anyhow::Error::new(std::io::Error::from(error)).context(format!("cannot read '{shown}'")),
+        false => Kind::Database
             .because(format!("'{shown}' does not hold the facts of a snapshot"))
             .source(error)
+            .into(),
     })?;
     let size = header.database_size().unwrap_or(facts.database_size_bytes);
     if facts.page_size != header.page_size || facts.database_size_bytes != size {

@@ -22,15 +22,23 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
+/// Repeats what a signal interrupts. Most of the standard library does by itself.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// Reads until `buffer` is full or the input ends, and says how much that was.
 pub fn read_full(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match input.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+        match uninterrupted(|| input.read(&mut buffer[filled..]))? {
+            0 => break,
+            n => filled += n,
         }
     }
     Ok(filled)
