@@ -43,19 +43,32 @@ pub fn is_unreadable(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| Errno::from_io_error(cause).is_some_and(|number| UNREADABLE.contains(&number)))
 }
 
-/// The last error that the system gave for the database file, if it gave one
+/// The last error that the system gave for the database file, or for its log or journal
 /// (<https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, SQLITE_FCNTL_LAST_ERRNO).
 fn last_errno(connection: &Connection) -> Option<Errno> {
-    let mut number: c_int = 0;
-    // SAFETY: the handle is that of a connection that is open while it is borrowed, the name is a C string, and the
-    // opcode writes one int, which outlives the call.
-    let result = unsafe {
-        ffi::sqlite3_file_control(
-            connection.handle(),
-            c"main".as_ptr(),
-            ffi::SQLITE_FCNTL_LAST_ERRNO,
-            (&raw mut number).cast(),
-        )
-    };
-    (result == ffi::SQLITE_OK && number != 0).then(|| Errno::from_raw_os_error(number))
+    let mut numbers: [c_int; 2] = [0, 0];
+    let mut journal: *mut ffi::sqlite3_file = std::ptr::null_mut();
+    // SAFETY: the handle is that of a connection that is open while it is borrowed, and used by this thread only, as
+    // `Connection` is not `Sync`; the name is a C string. The opcodes write one int, and one pointer to a file that the
+    // connection owns and that has methods only while it is open.
+    unsafe {
+        let handle = connection.handle();
+        let main = c"main".as_ptr();
+        ffi::sqlite3_file_control(handle, main, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut numbers[0]).cast());
+        let got = ffi::sqlite3_file_control(
+            handle,
+            main,
+            ffi::SQLITE_FCNTL_JOURNAL_POINTER,
+            (&raw mut journal).cast(),
+        );
+        if got == ffi::SQLITE_OK
+            && let Some(file) = journal.as_ref()
+            && let Some(methods) = file.pMethods.as_ref()
+            && let Some(control) = methods.xFileControl
+        {
+            control(journal, ffi::SQLITE_FCNTL_LAST_ERRNO, (&raw mut numbers[1]).cast());
+        }
+    }
+    let number = numbers.into_iter().find(|number| *number != 0)?;
+    Some(Errno::from_raw_os_error(number))
 }

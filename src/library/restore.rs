@@ -176,7 +176,7 @@ fn apply(
                 outcome.safety_backup = Some(keep(&claim, &old, directory, archive)?);
             }
             signals::check()?;
-            replace(claim, &old, stage.path(), plan.contents.header)?;
+            replace(claim, &plan.library, &old, stage.path(), plan.contents.header)?;
         }
         Attempt::Useless(state) => {
             signals::check()?;

@@ -17,6 +17,7 @@ mod hostile;
 mod kill;
 mod signals;
 mod strace;
+mod strange;
 
 /// True if every case is to be tried, however long it takes.
 pub fn exhaustive() -> bool {

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::harness::*;
 
 /// The calls that change what is on disk, or may. Between two of them a kill leaves the same as at the second.
-pub const CHANGING: &str = "write,pwrite64,writev,openat,rename,renameat2,link,linkat,unlink,unlinkat,ftruncate,fsync,\
+pub const CHANGING: &str = "write,pwrite64,writev,open,openat,rename,renameat2,link,linkat,unlink,unlinkat,ftruncate,fsync,\
                             fdatasync,mkdir,mkdirat,fchmod,chmod,fchown,fallocate,flock";
 
 /// Whose calls count.
@@ -94,8 +94,13 @@ pub fn count(
         ],
     );
     finish(cmd).run().ok();
-    let text = String::from_utf8_lossy(&read(&log)).into_owned();
-    std::fs::remove_file(&log).unwrap();
+    per_thread(&log)
+}
+
+/// How often the busiest thread of a log does each call. The log is removed.
+pub fn per_thread(log: &Path) -> Vec<(String, usize)> {
+    let text = String::from_utf8_lossy(&read(log)).into_owned();
+    std::fs::remove_file(log).unwrap();
     let mut by_call: BTreeMap<String, BTreeMap<&str, usize>> = BTreeMap::new();
     for line in text.lines() {
         let (thread, rest) = match line.split_once(' ') {
