@@ -232,3 +232,52 @@ fn a_name_that_is_taken_is_kept_without_exclusive_renames() {
         .unwrap();
     same(&second, &read(world.path("kept").join(second.clone())), &archive);
 }
+
+/// A device that fills up at every possible moment: the old library or the new one, and the reason by its name.
+#[test]
+fn a_device_that_fills_up_during_a_restore() {
+    with_mounts("devices that fill up", || {
+        let world = World::new();
+        let new = world.path("new.db");
+        small(&new, 2, "PRAGMA journal_mode = DELETE");
+        sqlite(&new, "UPDATE files SET path = path || hex(zeroblob(4000))");
+        let archive = world.archive_of(&new);
+        write(world.path("new.tar.gz"), &archive);
+        let (mut late, mut restored) = (0, 0);
+        for mode in ["PRAGMA journal_mode = WAL", "PRAGMA journal_mode = DELETE"] {
+            let old = world.path("old.db");
+            let _ = std::fs::remove_file(&old);
+            small(&old, 1, mode);
+            sqlite(&old, "UPDATE files SET path = path || hex(zeroblob(3000))");
+            let old_content = content(&old);
+            let least = old.metadata().unwrap().len() / 1024;
+            let most = least + 3 * new.metadata().unwrap().len() / 1024 + 100;
+            for kib in (least + 8..most).step_by(if crate::exhaustive() { 4 } else { 24 }) {
+                make_small(world.library().parent().unwrap(), kib);
+                std::fs::copy(&old, world.library()).unwrap();
+                let out = world
+                    .cmd("vpo-unpack-restore")
+                    .args(["--yes", "--timeout", "0", "new.tar.gz"])
+                    .run();
+                let what = format!("{mode}, {kib} KiB: {} {}", out.status, out.stderr);
+                let is = |other: &Result<String, String>| content(&world.library()) == *other;
+                if out.status.success() {
+                    assert!(is(&content(&new)), "{what}");
+                    restored += 1;
+                    continue;
+                }
+                let out = out.exits(44);
+                if out.stderr.contains("the library was restored, but") {
+                    // The new content is in the log, and finds no room to go on into the file.
+                    assert!(is(&content(&new)), "{what}");
+                } else {
+                    assert!(is(&old_content), "{what}");
+                    assert_eq!(names(world.library().parent().unwrap()), ["library.db"], "{what}");
+                }
+                late += usize::from(!out.stderr.contains("free"));
+            }
+        }
+        // The free space is asked for first: it has to be passed, and not to suffice.
+        assert!(late > 0 && restored > 0, "{late} too late, {restored} restored");
+    });
+}
