@@ -162,7 +162,7 @@ fn tails_metadata_and_headers() {
     figures(&format!("fuzz: {tried} metadata and headers, {} tails", tried / 20));
 }
 
-/// What the fuzz targets in `fuzz/` brought to light.
+/// What came to light with the fuzz targets in `fuzz/`: by their runs, or by writing down what they demand.
 #[test]
 fn findings() {
     let db = tiny_database();
