@@ -20,7 +20,7 @@ UNITS = vpo-library-backup.service vpo-library-backup.timer
 BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
 ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions
 FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
-SCRIPTS = .ci/run examples/demo.sh completions/vpo-library.bash fuzz/run
+SCRIPTS = .ci/audit .ci/run examples/demo.sh completions/vpo-library.bash fuzz/run
 RELEASE = "$${CARGO_TARGET_DIR:-target}"/release
 DIST = "$${CARGO_TARGET_DIR:-target}"/dist
 
@@ -56,6 +56,10 @@ check: toolchain
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'make check: shellcheck is not installed: the scripts were not checked' >&2; fi
 	cargo test --locked
+
+# The crates against the advisories of RustSec. Error 3: these can't be reached, and nothing was checked.
+audit: toolchain
+	@.ci/audit
 
 # make bench SIZES="100M 1G"
 bench: toolchain
@@ -115,5 +119,5 @@ toolchain:
 	echo "make: the C compiler $$1 is missing: SQLite and libdeflate are built from source" >&2; \
 	echo 'hint: apt-get install gcc libc6-dev, dnf install gcc, or xcode-select --install' >&2; exit 1; }
 
-.PHONY: all demo test test-large test-exhaustive fuzz check bench install install-systemd uninstall dist clean \
+.PHONY: all demo test test-large test-exhaustive fuzz check audit bench install install-systemd uninstall dist clean \
 	toolchain
