@@ -28,6 +28,30 @@ fn main() {
     for (name, bytes) in plain(&database) {
         put("archive", name, &bytes);
     }
+    // One thing wrong at a time, which random changes seldom make of an archive that is right otherwise.
+    let text = metadata(&database);
+    let mut other = database.clone();
+    other[1000] ^= 1;
+    let lies = [
+        ("wrong-size", text.replace("1536", "2048")),
+        ("wrong-page-size", text.replace("512}", "4096}")),
+        ("wrong-digest", metadata(&other)),
+        ("no-number", text.replace(":27", ":\"27\"")),
+        ("no-string", text.replace("\"gzip\"", "null")),
+    ];
+    for (name, text) in lies {
+        put(
+            "archive",
+            &format!("{name}.tar.gz"),
+            &archive(&database, &text).to_bytes(),
+        );
+    }
+    put("archive", "bytes-behind.tar.gz", &[&whole[..], b"behind"].concat());
+    put("archive", "no-block-behind.tar.gz", &[&whole[..], &[0; 32]].concat());
+    let joined = archive(&database, &text);
+    let tar = [joined.entries[0].to_bytes(), joined.entries[1].to_bytes(), joined.end].concat();
+    let joined = blocks(Compression::best(), &tar[..512], &tar[512..]).concat();
+    put("archive", "metadata-within-a-block.tar.gz", &joined);
     // Two members make it an archive of blocks, which these are not.
     let small = gzip(Compression::fast(), b"");
     put("archive", "two-members.tar.gz", &[&small[..], &small].concat());
@@ -54,7 +78,6 @@ fn main() {
     long.level = Compression::none();
     put("tail", "long-end.tar.gz", &long.to_bytes());
 
-    let text = metadata(&database);
     put("metadata", "ours.json", text.as_bytes());
     put("metadata", "elsewhere.json", elsewhere().as_bytes());
     let more = r#"{"later":{"any":[1.5e-7,null,true,false,-0,"\u0041\"\\\/\b\f\n\r\t😀"]},"#;
@@ -123,6 +146,7 @@ fn elsewhere() -> String {
 fn archive(database: &[u8], metadata: &str) -> Archive {
     Archive {
         blocks: true,
+        early: 0,
         level: Compression::best(),
         entries: vec![
             Entry::new("library.db", b'0', database),

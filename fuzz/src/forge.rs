@@ -68,6 +68,8 @@ impl Entry {
 pub struct Archive {
     /// Blocks, or one plain gzip member.
     pub blocks: bool,
+    /// How far before its metadata the last block begins.
+    pub early: usize,
     pub level: Compression,
     pub entries: Vec<Entry>,
     /// What follows the last member.
@@ -100,6 +102,7 @@ impl Archive {
         }
         Some(Archive {
             blocks: bytes.get(3).is_some_and(|flags| flags & 4 != 0),
+            early: 0,
             level: Compression::fast(),
             entries,
             end: rest.to_vec(),
@@ -117,7 +120,9 @@ impl Archive {
             return gzip(self.level, &[&all.concat()[..], &self.end].concat());
         }
         let (last, front) = all.split_last().map_or((&[][..], &[][..]), |(l, f)| (&l[..], f));
-        blocks(self.level, &front.concat(), &[last, &self.end].concat()).concat()
+        let front = front.concat();
+        let (front, early) = front.split_at(front.len().saturating_sub(self.early));
+        blocks(self.level, front, &[early, last, &self.end].concat()).concat()
     }
 }
 

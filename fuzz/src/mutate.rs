@@ -104,6 +104,7 @@ fn change_entries(archive: &mut Archive, random: &mut Random) {
     let count = archive.entries.len();
     let (at, to) = (random.below(count), random.below(count));
     match random.below(12) {
+        0 if random.one_in(8) => archive.early = random.below(2048),
         0 => archive.blocks = !archive.blocks,
         1 => {
             let length = random.pick(&[&0, &511, &512, &513, &1024, &1536, &10240]);
