@@ -10,6 +10,7 @@ DATADIR = $(PREFIX)/share
 UNITDIR = $(PREFIX)/lib/systemd/user
 DESTDIR =
 SIZES = 100M
+FUZZ_SECONDS = 60
 
 PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-library
 MANUAL = vpo-snapshot.1 vpo-pack.1 vpo-verify.1 vpo-unpack-restore.1 vpo-ls-backups.1 vpo-library.1 \
@@ -19,7 +20,7 @@ UNITS = vpo-library-backup.service vpo-library-backup.timer
 BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
 ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions
 FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
-SCRIPTS = .ci/run examples/demo.sh completions/vpo-library.bash
+SCRIPTS = .ci/audit .ci/run examples/demo.sh completions/vpo-library.bash fuzz/run
 RELEASE = "$${CARGO_TARGET_DIR:-target}"/release
 DIST = "$${CARGO_TARGET_DIR:-target}"/dist
 
@@ -40,8 +41,14 @@ test-large: toolchain
 test-exhaustive: toolchain
 	VPO_TEST_EXHAUSTIVE=1 cargo test --locked --test faults -- --nocapture
 
+# The readers, fed what nobody would write. cargo-fuzz is installed under the target directory if it is missing.
+# make fuzz FUZZ_SECONDS=600: each target for ten minutes
+fuzz: toolchain
+	@fuzz/run $(FUZZ_SECONDS)
+
 check: toolchain
 	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
 	@command -v mandoc >/dev/null || { echo 'make check: mandoc is missing: apt-get install mandoc' >&2; exit 1; }
@@ -49,6 +56,10 @@ check: toolchain
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'make check: shellcheck is not installed: the scripts were not checked' >&2; fi
 	cargo test --locked
+
+# The crates against the advisories of RustSec. Error 3: these can't be reached, and nothing was checked.
+audit: toolchain
+	@.ci/audit
 
 # make bench SIZES="100M 1G"
 bench: toolchain
@@ -99,6 +110,7 @@ dist:
 
 clean:
 	cargo clean
+	rm -rf fuzz/target
 
 toolchain:
 	@command -v cargo >/dev/null || { \
@@ -107,4 +119,5 @@ toolchain:
 	echo "make: the C compiler $$1 is missing: SQLite and libdeflate are built from source" >&2; \
 	echo 'hint: apt-get install gcc libc6-dev, dnf install gcc, or xcode-select --install' >&2; exit 1; }
 
-.PHONY: all demo test test-large test-exhaustive check bench install install-systemd uninstall dist clean toolchain
+.PHONY: all demo test test-large test-exhaustive fuzz check audit bench install install-systemd uninstall dist clean \
+	toolchain

@@ -17,6 +17,9 @@ const MAX_PADDING: u64 = 16 * 1024 * 1024;
 /// From here on the size field of a ustar header is too small (POSIX.1, pax, "ustar Header Block").
 const OCTAL_LIMIT: u64 = 1 << 33;
 
+/// Where a ustar header has the prefix of its name.
+const PREFIX: usize = 345;
+
 /// Zeros that fill up a member of `size` bytes.
 pub fn padding(size: u64) -> usize {
     (size.next_multiple_of(RECORD as u64) - size) as usize
@@ -95,7 +98,9 @@ impl TarReader {
             let header = Header::from_byte_slice(&record);
             check_sum(header, offset)?;
             let kind = header.entry_type();
-            let plain = self.layout() == Layout::Plain;
+            // Not every reader takes one in the oldest format for a PAX header.
+            let known = header.as_ustar().is_some() || header.as_gnu().is_some();
+            let plain = self.layout() == Layout::Plain && known;
             if plain && kind == EntryType::XGlobalHeader && !global {
                 global = true;
                 self.read_pax(header)?.must_be_harmless()?;
@@ -204,22 +209,27 @@ pub struct Pax {
 
 impl Pax {
     fn parse(records: &[u8]) -> anyhow::Result<Self> {
+        let sparse = || invalid("tar: sparse files are not allowed");
         let mut pax = Pax::default();
         for record in PaxExtensions::new(records) {
             let record = record.map_err(|_| invalid("tar: a PAX header is damaged"))?;
             let key = record.key_bytes();
-            match key {
-                b"path" => pax.path = Some(record.value_bytes().to_vec()),
+            let twice = match key {
+                b"path" => pax.path.replace(record.value_bytes().to_vec()).is_some(),
                 b"size" => {
                     let size = record.value().ok().and_then(|text| text.parse().ok());
-                    pax.size = Some(size.ok_or_else(|| invalid("tar: a PAX size is no number"))?);
+                    let size = size.ok_or_else(|| invalid("tar: a PAX size is no number"))?;
+                    pax.size.replace(size).is_some()
                 }
                 b"linkpath" => return Err(invalid("tar: links are not allowed")),
-                _ if key.starts_with(b"GNU.sparse.") || key == b"SCHILY.realsize" => {
-                    return Err(invalid("tar: sparse files are not allowed"));
-                }
+                b"SCHILY.realsize" | b"SUN.holesdata" => return Err(sparse()),
+                _ if key.starts_with(b"GNU.sparse.") => return Err(sparse()),
                 // Times, owners and attributes, which tar adds for its own sake and nobody compares.
-                _ => {}
+                _ => false,
+            };
+            // By POSIX the last one counts, but some readers heed the first.
+            if twice {
+                return Err(invalid("tar: a PAX header has a path or a size twice"));
             }
         }
         Ok(pax)
@@ -266,6 +276,10 @@ pub fn member(header: &Header, pax: &Pax, offset: u64, layout: Layout) -> anyhow
             "tar: it has a member that does not belong there: '{shown}'"
         )));
     };
+    // Some readers put the field that ustar has for a prefix before the name in every format.
+    if header.as_ustar().is_none() && header.as_bytes()[PREFIX] != 0 {
+        return Err(invalid(format!("tar: to some readers '{shown}' has another name")));
+    }
     let own = size_field(header).ok_or_else(|| invalid(format!("tar: the size of '{shown}' makes no sense")))?;
     let size = match pax.size {
         // A size that the header has no room for stands in the PAX header alone.

@@ -161,3 +161,86 @@ fn tails_metadata_and_headers() {
     }
     figures(&format!("fuzz: {tried} metadata and headers, {} tails", tried / 20));
 }
+
+/// What came to light with the fuzz targets in `fuzz/`: by their runs, or by writing down what they demand.
+#[test]
+fn findings() {
+    let db = tiny_database();
+    let json = metadata(&db).to_string();
+    let plain_with = |pax: &[(&str, u8)], edit: fn(&mut [u8; 512])| {
+        let mut tar = Vec::new();
+        for (records, kind) in pax {
+            tar.extend(entry_with("PaxHeaders/library.db", records.as_bytes(), |h| {
+                h[156] = *kind;
+                edit(h);
+            }));
+        }
+        if pax.is_empty() {
+            tar.extend(entry_with("library.db", &db, edit));
+        } else {
+            tar.extend(entry("library.db", &db));
+        }
+        plain(&[tar, ending(json.as_bytes())].concat())
+    };
+    let none = |_: &mut [u8; 512]| {};
+    let oldest = |h: &mut [u8; 512]| h[257..265].fill(0);
+    let cases: [(&str, Vec<u8>, &str); 8] = [
+        // Python's tarfile, and so VPO, took the member for 'abc/library.db'.
+        (
+            "a prefix in GNU's format",
+            plain_with(&[], |h| {
+                h[257..265].copy_from_slice(b"ustar  \0");
+                h[345..348].copy_from_slice(b"abc");
+            }),
+            "to some readers 'library.db' has another name",
+        ),
+        (
+            "a prefix in the oldest format",
+            plain_with(&[], |h| {
+                h[257..265].fill(0);
+                h[345..348].copy_from_slice(b"abc");
+            }),
+            "to some readers 'library.db' has another name",
+        ),
+        // The last of two records counted here, the first in the tar crate.
+        (
+            "two PAX paths",
+            plain_with(&[("12 path=abc\n19 path=library.db\n", b'x')], none),
+            "a path or a size twice",
+        ),
+        (
+            "two PAX sizes",
+            plain_with(&[(&format!("10 size=1\n13 size={:04}\n", db.len()), b'x')], none),
+            "a path or a size twice",
+        ),
+        // A PAX header to us, a file by that name to others.
+        (
+            "a PAX header in the oldest format",
+            plain_with(&[("17 comment=hello\n", b'x')], oldest),
+            "is no regular file",
+        ),
+        (
+            "a global PAX header in the oldest format",
+            plain_with(&[("17 comment=hello\n", b'g')], oldest),
+            "is no regular file",
+        ),
+        // bsdtar makes holes of it.
+        (
+            "Solaris's sparse files",
+            plain_with(&[("24 SUN.holesdata= 0 100\n", b'x')], none),
+            "sparse files are not allowed",
+        ),
+        ("none of these", plain_with(&[("17 comment=hello\n", b'x')], none), ""),
+    ];
+    for (what, bytes, message) in cases {
+        let input = Box::new(std::io::Cursor::new(bytes));
+        let outcome = Reader::open(input, NonZero::<usize>::MIN).and_then(|reader| reader.unpack(&mut std::io::sink()));
+        match outcome {
+            Ok(_) => assert_eq!(message, "", "{what}"),
+            Err(error) => assert!(
+                !message.is_empty() && error.to_string().contains(message),
+                "{what}: {error:#}"
+            ),
+        }
+    }
+}
