@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::damage::noise;
@@ -34,9 +35,17 @@ fn large() -> Sample {
 fn a_signal_at_any_moment_leaves_no_litter() {
     let world = World::new();
     world.make_library(&large());
+    let bytes = read(world.library());
     let old = dump(&world.library());
     let archive = world.archive_of(&world.library());
     write(world.path("a.tar.gz"), &archive);
+    // Another generation, so that a mixture of the two would show.
+    let other = Sample { seed: 2, ..large() };
+    make(&other, &world.path("new.db"));
+    let new = dump(&world.path("new.db"));
+    assert_ne!(old, new);
+    write(world.path("new.tar.gz"), &world.archive_of(&world.path("new.db")));
+    std::fs::remove_file(world.path("new.db")).unwrap();
     std::fs::create_dir(world.path("kept")).unwrap();
     type Start = fn(&World) -> Cmd;
     let programs: [(&str, Start); 6] = [
@@ -51,15 +60,22 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         ("backup", |w| w.cmd("vpo-library").args(["backup", "--verify"])),
         ("restore", |w| {
             w.cmd("vpo-unpack-restore")
-                .args(["--yes", "--safety-dir", "kept", "a.tar.gz"])
+                .args(["--yes", "--safety-dir", "kept", "new.tar.gz"])
         }),
     ];
-    let (mut ended, mut finished) = (0, 0);
+    let (mut ended, mut finished, mut restored) = (0, 0, 0);
     for (name, start) in programs {
         let began = Instant::now();
         start(&world).run().ok();
-        let longest = began.elapsed().mul_f64(1.1);
-        for n in 0..tries() {
+        // For a restore until well after it: both ends are to be seen.
+        let (tries, reach) = if name == "restore" {
+            (2 * tries(), 1.5)
+        } else {
+            (tries(), 1.1)
+        };
+        let longest = began.elapsed().mul_f64(reach);
+        write(world.library(), &bytes);
+        for n in 0..tries {
             let (signal, number) = SIGNALS[n % 3];
             let mut running = start(&world).start();
             // A pipe that nobody reads would only fill up.
@@ -76,9 +92,10 @@ fn a_signal_at_any_moment_leaves_no_litter() {
             if let Some(reader) = reader {
                 reader.join().unwrap().unwrap();
             }
-            match out.status.code() {
-                Some(0) => finished += 1,
-                _ => {
+            let done = out.status.success();
+            match done {
+                true => finished += 1,
+                false => {
                     out.ended_by(number);
                     ended += 1;
                 }
@@ -89,10 +106,28 @@ fn a_signal_at_any_moment_leaves_no_litter() {
                 .filter(|n| n != "library.db" && n != "backups")
                 .collect();
             assert!(side.is_empty(), "{name}: left beside the library: {side:?}");
-            same_content(name, &dump(&world.library()), &old);
+            // Old or new. What is reported as done is done; what a signal ended may have been done.
+            let now = dump(&world.library());
+            if name == "restore" && (done || now == new) {
+                same_content("restored", &now, &new);
+                let found: String = Connection::open(world.library())
+                    .and_then(|db| db.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
+                    .unwrap();
+                assert_eq!(found, "ok");
+                assert_eq!(names(&world.path("kept")).len(), 1, "no safety backup");
+                write(world.library(), &bytes);
+                restored += 1;
+            } else {
+                same_content(name, &now, &old);
+            }
             for dir in [world.path("kept"), world.backups()] {
                 if dir.exists() && !names(&dir).is_empty() {
-                    world.cmd("vpo-verify").arg("--no-database-check").arg(&dir).run().ok();
+                    world.cmd("vpo-verify").arg(&dir).run().ok();
+                    // All of them are of the old library, those that a restore has made, too.
+                    for name in names(&dir) {
+                        let (database, _) = unpack(&read(dir.join(&name)));
+                        same_content(&name, &dump_bytes(&database), &old);
+                    }
                     std::fs::remove_dir_all(&dir).unwrap();
                     std::fs::create_dir(&dir).unwrap();
                 }
@@ -100,8 +135,9 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         }
     }
     figures(&format!(
-        "signals: {ended} runs ended by one, {finished} were done before; no litter"
+        "signals: {ended} runs ended by one, {finished} were done before; no litter; {restored} restored, the others not"
     ));
+    assert!(ended > 0, "no signal came in time");
 }
 
 /// The wrapper passes signals on and waits for its children.
