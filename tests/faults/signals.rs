@@ -78,6 +78,8 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         };
         let longest = began.elapsed().mul_f64(reach);
         write(world.library(), &bytes);
+        std::fs::remove_dir_all(world.path("kept")).unwrap();
+        std::fs::create_dir(world.path("kept")).unwrap();
         for n in 0..tries {
             let (signal, number) = SIGNALS[n % 3];
             let mut running = start(&world).start();
