@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 
 use crate::archive::{Contents, Reader};
-use crate::database::{Facts, immutable, quick_check};
+use crate::database::{Facts, immutable, is_out_of_memory, quick_check};
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, require_space};
 
@@ -67,11 +67,14 @@ impl Staged {
     /// [`Kind::InvalidArchive`].
     pub fn check(&self) -> anyhow::Result<Facts> {
         // The last byte is written: quick_check of an empty stage says ok.
+        let invalid = "the database inside is damaged or no VPO library";
         check_database(self.file.path(), &self.contents).map_err(|error| match kind(&error) {
-            Kind::Database => Kind::InvalidArchive
-                .because("the database inside is damaged or no VPO library")
-                .source(error)
-                .into(),
+            Kind::Database => Kind::InvalidArchive.because(invalid).source(error).into(),
+            // No library comes near the limit that SQLite has here.
+            _ if is_out_of_memory(&error) => {
+                let why = "it takes SQLite more memory than a library can; its schema may be made for that";
+                Kind::InvalidArchive.error(format!("{invalid}: {why}"))
+            }
             _ => error,
         })
     }

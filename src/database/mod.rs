@@ -12,4 +12,4 @@ pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
 pub use reason::{is_unreadable, with_reason};
 pub use side::{JOURNAL, SHM, SIDE_FILES, WAL, pending_side_file, side_file, side_file_size};
 pub(crate) use staged::harden;
-pub use staged::{immutable, quick_check};
+pub use staged::{immutable, is_out_of_memory, quick_check};

@@ -1,5 +1,6 @@
 //! Proof that nobody else has the library open, held for as long as the claim lives.
 
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -108,7 +109,11 @@ fn not_claimed(path: &Path, error: anyhow::Error) -> anyhow::Result<Attempt> {
 
 /// Makes sure that no other process has a lock on a file that SQLite can't help with.
 pub fn alone(path: &Path) -> anyhow::Result<()> {
-    let found = Holder::find(path).with_context(|| format!("cannot ask who uses '{}'", path.display()))?;
+    let shown = path.display();
+    let found = Holder::find(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Kind::Locked.error(format!("somebody just moved the library '{shown}' away")),
+        _ => anyhow::Error::new(error).context(format!("cannot ask who uses '{shown}'")),
+    })?;
     match found {
         Some(_) => Err(locked(path).into()),
         None => Ok(()),

@@ -7,6 +7,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::claim::alone;
 use super::replace::after_commit;
@@ -22,30 +24,48 @@ const MAX_SAME_SECOND: u32 = 1000;
 /// aside first, to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into
 /// the new file. Without `replacing` there must be no file: one that somebody just made is not touched.
 ///
-/// Returns where the old library, or what was left of it, is now. After an error everything is where it was.
+/// Returns where the old library, or what was left of it, is now. After an error everything is where it was; only where
+/// somebody just made a library, what was moved aside stays there: a log that came back would be replayed into it.
 pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> anyhow::Result<Option<PathBuf>> {
     dress(stage.file(), path).context("cannot set the owner of the new library")?;
     stage
         .file()
         .sync_all()
         .context("cannot flush the new library to disk")?;
-    if replacing {
-        // Once more: the flush may have taken a while.
-        alone(path)?;
+    let message = format!("cannot put the new library in place at '{}'", path.display());
+    let taken = || Kind::Locked.error(format!("{message}: somebody just made one"));
+    // Two restores would move each other's files.
+    let Some(_turn) = turn(parent(path)).with_context(|| message.clone())? else {
+        return Err(Kind::Locked.error(format!("{message}: another restore is about to")));
+    };
+    // Once more: the flush may have taken a while.
+    match replacing {
+        true => alone(path)?,
+        false if path.symlink_metadata().is_ok() => return Err(taken()),
+        false => {}
     }
     let aside = Aside::make(path, replacing, time)?;
     if let Err((error, _stage)) = stage.rename_to(path) {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            return Err(taken());
+        }
         aside.undo();
-        let message = format!("cannot put the new library in place at '{}'", path.display());
-        return Err(match error.kind() {
-            io::ErrorKind::AlreadyExists => Kind::Locked.error(format!("{message}: somebody just made one")),
-            _ => anyhow::Error::new(error).context(message),
-        });
+        return Err(anyhow::Error::new(error).context(message));
     }
     sync_directory(parent(path))
         .context("its directory can't be flushed to disk")
         .map_err(after_commit)?;
     Ok(aside.name)
+}
+
+/// A lock on the directory, by which restores take turns; `None` while another has it. Where directories can't be locked
+/// there is none to take.
+fn turn(directory: &Path) -> io::Result<Option<File>> {
+    let directory = File::open(directory)?;
+    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        _ => Ok(Some(directory)),
+    }
 }
 
 /// Gives the new file owner, group and mode of the one that it replaces, as far as this user may. Without one it is
@@ -95,7 +115,11 @@ impl Aside {
             let to = renamed(path, &from, &name);
             if let Err(error) = rename_new(&from, &to) {
                 aside.undo();
-                return Err(error).with_context(|| format!("cannot move '{}' to '{}'", from.display(), to.display()));
+                let message = format!("cannot move '{}' to '{}'", from.display(), to.display());
+                return Err(match error.kind() {
+                    io::ErrorKind::NotFound => Kind::Locked.error(format!("{message}: somebody just moved it")),
+                    _ => anyhow::Error::new(error).context(message),
+                });
             }
             aside.moved.push((from, to));
         }

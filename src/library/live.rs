@@ -256,6 +256,10 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     if meta.len() == 0 {
         return Err(Kind::Database.error(format!("'{shown}' is empty, not a library")));
     }
+    // SQLite says only that it is unable to open it.
+    access(&resolved, Access::READ_OK)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot read the library '{shown}'"))?;
     Ok(resolved)
 }
 

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use vpo_library::archive::{Layout, Metadata, Reader, glimpse};
+use vpo_library::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
 use vpo_library::database::Header;
 use vpo_library::failure::{Kind, kind};
 
@@ -49,6 +49,71 @@ impl Random {
             }
         }
     }
+}
+
+/// An input that is kept, by a name that is told, if the test fails while it is looked at.
+struct Witness<'a> {
+    what: &'static str,
+    bytes: &'a [u8],
+}
+
+impl Drop for Witness<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = format!("fuzz-{}-{:08x}", self.what, crc32(self.bytes));
+            let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            let kept = std::fs::write(&path, self.bytes);
+            eprintln!("the input that failed: {} {kept:?}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_failing_input_is_kept() {
+    let bytes = b"an input that fails";
+    let failed = std::panic::catch_unwind(|| {
+        let _witness = Witness { what: "test", bytes };
+        panic!("on purpose");
+    });
+    assert!(failed.is_err());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-test-{:08x}", crc32(bytes)));
+    assert_eq!(read(&path), bytes);
+    std::fs::remove_file(path).unwrap();
+}
+
+/// What a full read says of an archive; an error has to be that of an invalid one.
+fn full(bytes: &[u8], content: &mut Vec<u8>) -> Option<Metadata> {
+    let input = Box::new(std::io::Cursor::new(bytes.to_vec()));
+    match Reader::open(input, NonZero::<usize>::MIN).and_then(|reader| reader.unpack(content)) {
+        Ok(contents) => Some(contents.metadata),
+        Err(error) => {
+            assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}");
+            None
+        }
+    }
+}
+
+/// What its first header and its tail say: nothing else than a full read that finds it valid, and nothing at all only of
+/// a plain archive.
+fn tail(path: &std::path::Path, bytes: &[u8], full: Option<&Metadata>) -> Option<Metadata> {
+    write(path, bytes);
+    let seen = match glimpse(&std::fs::File::open(path).unwrap(), bytes.len() as u64) {
+        Ok(Glimpse::Blocks(metadata)) => Some(*metadata),
+        Ok(Glimpse::Other) => {
+            let flags = bytes.get(3).is_some_and(|flags| flags & 4 != 0);
+            assert!(full.is_none() || !flags, "blocks, and taken for something else");
+            None
+        }
+        Err(error) => {
+            assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}");
+            assert!(full.is_none(), "valid, but for its tail: {error:#}");
+            None
+        }
+    };
+    if let (Some(seen), Some(full)) = (&seen, full) {
+        assert_eq!(seen, full, "the tail says something else");
+    }
+    seen
 }
 
 fn length() -> Duration {
@@ -101,23 +166,43 @@ fn archives() {
         };
         tried += 1;
         let mut content = Vec::new();
-        let input = Box::new(std::io::Cursor::new(bytes.clone()));
-        match Reader::open(input, NonZero::<usize>::MIN).and_then(|reader| reader.unpack(&mut content)) {
-            Ok(_) => accepted.push((bytes, content)),
-            Err(error) => assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}"),
+        let witness = Witness {
+            what: "archive",
+            bytes: &bytes,
+        };
+        let metadata = full(&bytes, &mut content);
+        // The file costs more than all the rest: as a rule only for what is accepted.
+        if metadata.is_some() || tried.is_multiple_of(8) {
+            tail(&world.path("tail.tar.gz"), &bytes, metadata.as_ref());
+        }
+        drop(witness);
+        if let Some(metadata) = metadata {
+            accepted.push((bytes, content, metadata));
         }
     }
     // What was accepted is accepted by others, with the same content.
     let compared = accepted.len().min(if exhaustive() { 500 } else { 25 });
     if has_tool("python3", "what Python makes of accepted archives") && has_tool("gzip", "what gzip makes of them") {
-        let script = "import sys, tarfile\nt = tarfile.open(sys.argv[1], 'r:gz')\nassert sorted(m.name.removeprefix('./') for m in t) == \
-                      ['backup_metadata.json', 'library.db']\n\
-                      sys.stdout.buffer.write([t.extractfile(m).read() for m in t if m.name.endswith('library.db')][0])";
-        for (bytes, content) in accepted.iter().step_by(accepted.len().div_ceil(compared.max(1)).max(1)) {
+        let script = "import sys, tarfile, json\nt = tarfile.open(sys.argv[1], 'r:gz')\n\
+                      held = {m.name.removeprefix('./'): t.extractfile(m).read() for m in t}\n\
+                      assert sorted(held) == ['backup_metadata.json', 'library.db'] and len(t.getmembers()) == 2\n\
+                      print(json.dumps(json.loads(held['backup_metadata.json'])), flush=True)\n\
+                      sys.stdout.buffer.write(held['library.db'])";
+        for (bytes, content, metadata) in accepted.iter().step_by(accepted.len().div_ceil(compared.max(1)).max(1)) {
+            let _witness = Witness {
+                what: "differential",
+                bytes,
+            };
             write(world.path("x.tar.gz"), bytes);
             world.tool("gzip").args(["-t", "x.tar.gz"]).run().ok();
             let out = world.tool("python3").args(["-c", script, "x.tar.gz"]).run().ok();
-            same("Python's content", &out.stdout, content);
+            let line = out.stdout.iter().position(|b| *b == b'\n').unwrap();
+            same("Python's content", &out.stdout[line + 1..], content);
+            let theirs: serde_json::Value = serde_json::from_slice(&out.stdout[..line]).unwrap();
+            let ours = serde_json::to_value(metadata).unwrap();
+            for (key, value) in ours.as_object().unwrap() {
+                assert_eq!(theirs[key], *value, "Python's {key}");
+            }
         }
     }
     figures(&format!(
@@ -135,23 +220,42 @@ fn tails_metadata_and_headers() {
     let blocks = archive(&db, &metadata(&db));
     let mut random = Random(0x7a11);
     let start = Instant::now();
-    let mut tried = 0_u64;
+    let truth = Metadata::parse(&text, Layout::Blocks).unwrap();
+    let (mut tried, mut glimpsed) = (0_u64, 0_u64);
     while start.elapsed() < length() {
         let mut bytes = blocks.clone();
         random.mutate(&mut bytes, &text);
-        write(&path, &bytes);
-        // An error or not, but no panic, and nothing larger than it may be.
-        let _ = glimpse(&std::fs::File::open(&path).unwrap(), bytes.len() as u64);
+        let witness = Witness {
+            what: "tail",
+            bytes: &bytes,
+        };
+        let whole = full(&bytes, &mut Vec::new());
+        // No checksum of the last block is right by chance: what it says is what it said.
+        if let Some(seen) = tail(&path, &bytes, whole.as_ref()) {
+            assert_eq!(seen, truth, "the tail says something else");
+            glimpsed += 1;
+        }
+        drop(witness);
         for _ in 0..20 {
             let mut json = text.clone();
             random.mutate(&mut json, b"{}[]\":,0123456789eE+-.\\u0000\0\xff\xed\xa0\x80null");
+            let _witness = Witness {
+                what: "metadata",
+                bytes: &json,
+            };
             if let Ok(parsed) = Metadata::parse(&json, Layout::Blocks) {
                 let again: serde_json::Value = serde_json::from_slice(&json).unwrap();
-                assert_eq!(again["schema_version"], parsed.schema_version);
-                assert_eq!(again["created_at"], parsed.created_at.as_str());
+                for (key, value) in serde_json::to_value(&parsed).unwrap().as_object().unwrap() {
+                    assert_eq!(again[key], *value, "{key}");
+                }
             }
             let mut header = db[..100].to_vec();
             random.mutate(&mut header, &db);
+            let bytes = header.clone();
+            let _witness = Witness {
+                what: "header",
+                bytes: &bytes,
+            };
             if let Ok(header) = Header::parse(&header) {
                 assert!(header.page_size.is_power_of_two());
                 let _ = (header.database_size(), header.check_size(random.below(1 << 30) as u64));
@@ -159,7 +263,11 @@ fn tails_metadata_and_headers() {
             tried += 1;
         }
     }
-    figures(&format!("fuzz: {tried} metadata and headers, {} tails", tried / 20));
+    figures(&format!(
+        "fuzz: {tried} metadata and headers, {} tails, {glimpsed} of them whole",
+        tried / 20
+    ));
+    assert!(glimpsed > 0);
 }
 
 /// What came to light with the fuzz targets in `fuzz/`: by their runs, or by writing down what they demand.

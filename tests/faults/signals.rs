@@ -1,7 +1,11 @@
 //! Signals at random moments, and limits of the system.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
 use rustix::process::Signal;
 
 use crate::damage::noise;
@@ -34,9 +38,17 @@ fn large() -> Sample {
 fn a_signal_at_any_moment_leaves_no_litter() {
     let world = World::new();
     world.make_library(&large());
+    let bytes = read(world.library());
     let old = dump(&world.library());
     let archive = world.archive_of(&world.library());
     write(world.path("a.tar.gz"), &archive);
+    // Another generation, so that a mixture of the two would show.
+    let other = Sample { seed: 2, ..large() };
+    make(&other, &world.path("new.db"));
+    let new = dump(&world.path("new.db"));
+    assert_ne!(old, new);
+    write(world.path("new.tar.gz"), &world.archive_of(&world.path("new.db")));
+    std::fs::remove_file(world.path("new.db")).unwrap();
     std::fs::create_dir(world.path("kept")).unwrap();
     type Start = fn(&World) -> Cmd;
     let programs: [(&str, Start); 6] = [
@@ -51,15 +63,24 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         ("backup", |w| w.cmd("vpo-library").args(["backup", "--verify"])),
         ("restore", |w| {
             w.cmd("vpo-unpack-restore")
-                .args(["--yes", "--safety-dir", "kept", "a.tar.gz"])
+                .args(["--yes", "--safety-dir", "kept", "new.tar.gz"])
         }),
     ];
-    let (mut ended, mut finished) = (0, 0);
+    let (mut ended, mut finished, mut restored) = (0, 0, 0);
     for (name, start) in programs {
         let began = Instant::now();
         start(&world).run().ok();
-        let longest = began.elapsed().mul_f64(1.1);
-        for n in 0..tries() {
+        // For a restore until well after it: both ends are to be seen.
+        let (tries, reach) = if name == "restore" {
+            (2 * tries(), 1.5)
+        } else {
+            (tries(), 1.1)
+        };
+        let longest = began.elapsed().mul_f64(reach);
+        write(world.library(), &bytes);
+        std::fs::remove_dir_all(world.path("kept")).unwrap();
+        std::fs::create_dir(world.path("kept")).unwrap();
+        for n in 0..tries {
             let (signal, number) = SIGNALS[n % 3];
             let mut running = start(&world).start();
             // A pipe that nobody reads would only fill up.
@@ -76,9 +97,10 @@ fn a_signal_at_any_moment_leaves_no_litter() {
             if let Some(reader) = reader {
                 reader.join().unwrap().unwrap();
             }
-            match out.status.code() {
-                Some(0) => finished += 1,
-                _ => {
+            let done = out.status.success();
+            match done {
+                true => finished += 1,
+                false => {
                     out.ended_by(number);
                     ended += 1;
                 }
@@ -89,10 +111,28 @@ fn a_signal_at_any_moment_leaves_no_litter() {
                 .filter(|n| n != "library.db" && n != "backups")
                 .collect();
             assert!(side.is_empty(), "{name}: left beside the library: {side:?}");
-            same_content(name, &dump(&world.library()), &old);
+            // Old or new. What is reported as done is done; what a signal ended may have been done.
+            let now = dump(&world.library());
+            if name == "restore" && (done || now == new) {
+                same_content("restored", &now, &new);
+                let found: String = Connection::open(world.library())
+                    .and_then(|db| db.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
+                    .unwrap();
+                assert_eq!(found, "ok");
+                assert_eq!(names(&world.path("kept")).len(), 1, "no safety backup");
+                write(world.library(), &bytes);
+                restored += 1;
+            } else {
+                same_content(name, &now, &old);
+            }
             for dir in [world.path("kept"), world.backups()] {
                 if dir.exists() && !names(&dir).is_empty() {
-                    world.cmd("vpo-verify").arg("--no-database-check").arg(&dir).run().ok();
+                    world.cmd("vpo-verify").arg(&dir).run().ok();
+                    // All of them are of the old library, those that a restore has made, too.
+                    for name in names(&dir) {
+                        let (database, _) = unpack(&read(dir.join(&name)));
+                        same_content(&name, &dump_bytes(&database), &old);
+                    }
                     std::fs::remove_dir_all(&dir).unwrap();
                     std::fs::create_dir(&dir).unwrap();
                 }
@@ -100,8 +140,9 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         }
     }
     figures(&format!(
-        "signals: {ended} runs ended by one, {finished} were done before; no litter"
+        "signals: {ended} runs ended by one, {finished} were done before; no litter; {restored} restored, the others not"
     ));
+    assert!(ended > 0, "no signal came in time");
 }
 
 /// The wrapper passes signals on and waits for its children.
@@ -292,27 +333,34 @@ fn too_few_descriptors() {
     assert!(failed > 10 && done > 10, "{failed} {done}");
 }
 
-/// TMPDIR that vanished, is a file, or may not be written.
+/// TMPDIR that vanished, is a file, or is on a read-only file system; where it may not be written, see
+/// [`without_permission`].
 #[test]
 fn no_place_for_temporary_files() {
+    with_mounts("a read-only TMPDIR", || {
+        no_temporary_files(&["gone", "file", "read-only"])
+    });
+    no_temporary_files(&["gone", "file"]);
+}
+
+fn no_temporary_files(places: &[&str]) {
     let world = World::new();
     small(&world.library(), 1, "PRAGMA journal_mode = DELETE");
     let archive = world.archive_of(&world.library());
     let before = content(&world.library()).unwrap();
     write(world.path("file"), b"");
-    for place in ["gone", "file"] {
-        for (program, args) in [("vpo-snapshot", vec![]), ("vpo-pack", vec![]), ("vpo-verify", vec![])] {
-            let input = if program == "vpo-pack" {
-                read(world.library())
-            } else {
-                archive.clone()
-            };
-            let out = world
-                .cmd(program)
-                .args(&args as &[&str])
-                .env("TMPDIR", world.path(place))
-                .input(&input)
-                .run();
+    if places.contains(&"read-only") {
+        std::fs::create_dir(world.path("read-only")).unwrap();
+        make_read_only(&world.path("read-only"));
+    }
+    for place in places {
+        for (program, input) in [
+            ("vpo-snapshot", Vec::new()),
+            ("vpo-pack", read(world.library())),
+            ("vpo-verify", archive.clone()),
+        ] {
+            let cmd = world.cmd(program).env("TMPDIR", world.path(place));
+            let out = unchanged(&world.home(), || cmd.input(&input).run());
             let said = format!("{}{}", out.stderr, String::from_utf8_lossy(&out.stdout));
             assert_eq!(out.status.code(), Some(40), "{program}, {place}: {}", out.stderr);
             assert!(said.contains(place), "{program}, {place}: {said:.300}");
@@ -327,4 +375,296 @@ fn no_place_for_temporary_files() {
             .ok();
         assert_eq!(content(&world.library()).as_ref(), Ok(&before));
     }
+    world.clean();
+}
+
+/// A program as somebody without rights: root may write everything.
+fn unprivileged(world: &World, program: &str) -> Cmd {
+    if !rustix::process::geteuid().is_root() {
+        return world.cmd(program);
+    }
+    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    world.cmd("setpriv").args(nobody).arg(executable(program))
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// A permission that is missing is an error like any other: it is named, and nothing is changed or left.
+#[test]
+fn without_permission() {
+    let world = World::new();
+    let root = world.home().parent().unwrap().to_owned();
+    // What belongs to the user in whose name the programs run.
+    set_mode(&root, 0o755);
+    for own in [world.home(), world.home().join(".vpo"), world.scratch(), world.path("")] {
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(own, Some(65534), Some(65534)).unwrap();
+        }
+    }
+    if rustix::process::geteuid().is_root() {
+        if !has_tool("setpriv", "missing permissions, as root") {
+            return;
+        }
+        let able = unprivileged(&world, "vpo-library").arg("--version").run();
+        if !able.status.success() {
+            return skipped("missing permissions, as root", "nobody else may run the programs");
+        }
+    }
+    let rollback = "PRAGMA journal_mode = DELETE";
+    let (sealed, hidden) = (world.path("sealed"), world.path("hidden"));
+    for dir in [&sealed, &hidden, &world.path("unread")] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    small(&world.library(), 1, rollback);
+    small(&world.path("new.db"), 2, rollback);
+    let archive = world.archive_of(&world.path("new.db"));
+    write(world.path("a.tar.gz"), &archive);
+    write(world.path("secret.tar.gz"), &archive);
+    write(world.path("unread").join(NAME), &archive);
+    small(&world.path("secret.db"), 1, rollback);
+    small(&sealed.join("library.db"), 1, rollback);
+    for path in [
+        world.path("secret.tar.gz"),
+        world.path("unread").join(NAME),
+        world.path("secret.db"),
+    ] {
+        set_mode(&path, 0);
+    }
+    for path in [
+        world.library(),
+        world.path("new.db"),
+        world.path("a.tar.gz"),
+        sealed.join("library.db"),
+    ] {
+        set_mode(&path, 0o444);
+    }
+    set_mode(&sealed, 0o555);
+    set_mode(&hidden, 0);
+
+    let library = world.library();
+    let library = library.to_str().unwrap();
+    let from = |name: &str| read(world.path(name));
+    let restore = "vpo-unpack-restore";
+    let cases: Vec<(&str, Vec<&str>, Vec<u8>, &str)> = vec![
+        // A directory that can't be written.
+        ("vpo-library", vec!["backup", "-o", "sealed"], vec![], "'sealed'"),
+        (
+            "vpo-library",
+            vec!["backup", "-o", "sealed/x.tar.gz"],
+            vec![],
+            "'sealed'",
+        ),
+        (
+            "vpo-library",
+            vec!["backup", "-o", "sealed/new/x.tar.gz"],
+            vec![],
+            "'sealed/new'",
+        ),
+        (
+            "vpo-library",
+            vec!["--backup-dir", "sealed", "backup"],
+            vec![],
+            "'sealed'",
+        ),
+        (
+            "vpo-library",
+            vec!["--backup-dir", "sealed/new", "backup"],
+            vec![],
+            "'sealed/new'",
+        ),
+        ("vpo-verify", vec!["--save", "sealed"], from("a.tar.gz"), "'sealed'"),
+        (
+            "vpo-verify",
+            vec!["--save", "sealed/x.tar.gz"],
+            from("a.tar.gz"),
+            "'sealed'",
+        ),
+        ("vpo-snapshot", vec!["--stats", "sealed/x"], vec![], "'sealed/x'"),
+        (
+            restore,
+            vec!["--yes", "--db", "sealed/new.db", "a.tar.gz"],
+            vec![],
+            "sealed'",
+        ),
+        (
+            restore,
+            vec!["--yes", "--db", "sealed/d/new.db", "a.tar.gz"],
+            vec![],
+            "sealed/d'",
+        ),
+        (
+            restore,
+            vec!["--dry-run", "--db", "sealed/new.db", "a.tar.gz"],
+            vec![],
+            "sealed'",
+        ),
+        // A directory that can't be entered.
+        ("vpo-library", vec!["backup", "-o", "hidden"], vec![], "'hidden'"),
+        (
+            "vpo-library",
+            vec!["--backup-dir", "hidden", "restore", "--yes", "latest"],
+            vec![],
+            "'hidden'",
+        ),
+        ("vpo-verify", vec!["--save", "hidden"], from("a.tar.gz"), "'hidden'"),
+        ("vpo-ls-backups", vec!["hidden"], vec![], "'hidden'"),
+        ("vpo-snapshot", vec!["hidden/x.db"], vec![], "'hidden/x.db'"),
+        (
+            restore,
+            vec!["--yes", "--db", "hidden/x.db", "a.tar.gz"],
+            vec![],
+            "hidden/x.db'",
+        ),
+        (restore, vec!["--yes", "hidden/x.tar.gz"], vec![], "'hidden/x.tar.gz'"),
+        // A library that can't be read, or not be written.
+        ("vpo-snapshot", vec!["secret.db"], vec![], "secret.db'"),
+        ("vpo-library", vec!["--db", "secret.db", "backup"], vec![], "secret.db'"),
+        (
+            "vpo-library",
+            vec!["--db", "secret.db", "backup", "--dry-run"],
+            vec![],
+            "secret.db'",
+        ),
+        (
+            restore,
+            vec!["--yes", "--db", "secret.db", "a.tar.gz"],
+            vec![],
+            "secret.db'",
+        ),
+        (
+            restore,
+            vec!["--dry-run", "--db", "secret.db", "a.tar.gz"],
+            vec![],
+            "secret.db'",
+        ),
+        (restore, vec!["--yes", "a.tar.gz"], vec![], library),
+        (
+            restore,
+            vec!["--yes", "--db", "sealed/library.db", "a.tar.gz"],
+            vec![],
+            "library.db'",
+        ),
+        ("vpo-library", vec!["restore", "--yes", "a.tar.gz"], vec![], library),
+        // An archive that can't be read.
+        (restore, vec!["--yes", "secret.tar.gz"], vec![], "'secret.tar.gz'"),
+        (
+            "vpo-library",
+            vec!["restore", "--yes", "secret.tar.gz"],
+            vec![],
+            "secret.tar.gz'",
+        ),
+        (
+            "vpo-library",
+            vec!["--backup-dir", "unread", "restore", "--yes", "latest"],
+            vec![],
+            NAME,
+        ),
+    ];
+    let tried = cases.len();
+    let files = tree(&root);
+    for (program, args, input, named) in cases {
+        let out = unprivileged(&world, program).args(&args).input(&input).run();
+        let mut out = out.exits(40);
+        let what = format!("{program} {args:?}");
+        assert!(out.stderr.contains("Permission denied"), "{what}: {}", out.stderr);
+        out.name = program.into();
+        out.fails(40, &[named]);
+        // `~/.vpo/backups` may have come into being, for the backup that then failed.
+        let mut now = tree(&root);
+        now.remove(&world.backups());
+        let new: Vec<_> = now.keys().filter(|path| !files.contains_key(*path)).collect();
+        assert!(new.is_empty(), "{what}: {new:?} is new");
+        assert!(now == files, "{what}: something has changed");
+    }
+    // What is only looked at is told, and the next one looked at.
+    for operand in ["secret.tar.gz", "unread", "hidden"] {
+        let out = unprivileged(&world, "vpo-verify")
+            .args([operand, "a.tar.gz"])
+            .run()
+            .exits(40);
+        let lines: Vec<_> = out.text().lines().collect();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(
+            lines[0].starts_with("bad ") && lines[0].contains("Permission denied"),
+            "{lines:?}"
+        );
+        assert!(lines[1].starts_with("ok "), "{lines:?}");
+    }
+    let listed = unprivileged(&world, "vpo-ls-backups")
+        .args(["--json", "unread"])
+        .run()
+        .ok();
+    let error = listed.json()["backups"][0]["error"].to_string();
+    assert!(error.contains("Permission denied"), "{error}");
+    // TMPDIR that can't be written or entered. The library is its user's own: where nobody else writes, there is no copy.
+    set_mode(&world.library(), 0o666);
+    for place in [&sealed, &hidden] {
+        for (program, input) in [
+            ("vpo-snapshot", vec![]),
+            ("vpo-pack", from("new.db")),
+            ("vpo-verify", archive.clone()),
+        ] {
+            let cmd = unprivileged(&world, program).env("TMPDIR", place);
+            let out = unchanged(&world.home(), || cmd.input(&input).run()).exits(40);
+            let said = format!("{}{}", out.stderr, String::from_utf8_lossy(&out.stdout));
+            assert!(said.contains("Permission denied"), "{program}: {said:.300}");
+            assert!(said.contains(place.to_str().unwrap()), "{program}: {said:.300}");
+        }
+    }
+    // No place for the old library, so that it is not replaced.
+    for dir in ["sealed", "sealed/new", "hidden"] {
+        let cmd = unprivileged(&world, restore).args(["--yes", "--safety-dir", dir, "a.tar.gz"]);
+        let mut out = unchanged(&root, || cmd.run());
+        out.name = restore.into();
+        out.fails(40, &["cannot make a safety backup", dir, "Permission denied"]);
+    }
+    set_mode(&sealed, 0o755);
+    set_mode(&hidden, 0o755);
+    figures(&format!(
+        "{} programs without a permission: named, and nothing changed",
+        tried + 13
+    ));
+}
+
+/// The same on a read-only file system, for which root has no rights either.
+#[test]
+fn on_a_read_only_file_system() {
+    with_mounts("a read-only file system", || {
+        let world = World::new();
+        let dir = world.path("still");
+        std::fs::create_dir(&dir).unwrap();
+        let rollback = "PRAGMA journal_mode = DELETE";
+        small(&world.library(), 1, rollback);
+        small(&dir.join("library.db"), 1, rollback);
+        small(&world.path("new.db"), 2, rollback);
+        let archive = world.archive_of(&world.path("new.db"));
+        write(world.path("a.tar.gz"), &archive);
+        make_read_only(&dir);
+        let restore = "vpo-unpack-restore";
+        for (program, args) in [
+            ("vpo-library", vec!["backup", "-o", "still"]),
+            ("vpo-library", vec!["backup", "-o", "still/x.tar.gz"]),
+            ("vpo-library", vec!["--backup-dir", "still/new", "backup"]),
+            ("vpo-verify", vec!["--save", "still"]),
+            ("vpo-verify", vec!["--save", "still/x.tar.gz"]),
+            ("vpo-snapshot", vec!["--stats", "still/x"]),
+            (restore, vec!["--yes", "--db", "still/new.db"]),
+            (restore, vec!["--yes", "--db", "still/library.db"]),
+            (restore, vec!["--dry-run", "--db", "still/library.db"]),
+            (restore, vec!["--yes", "--safety-dir", "still"]),
+            (restore, vec!["--yes", "--safety-dir", "still/new"]),
+        ] {
+            let root = world.path("");
+            let out = unchanged(&world.home().join(".vpo/library.db"), || {
+                unchanged(&root, || world.cmd(program).args(&args).input(&archive).run())
+            });
+            out.fails(40, &["still", "Read-only file system"]);
+        }
+        world.clean();
+        // What is only read needs nothing.
+        let snapshot = world.cmd("vpo-snapshot").arg("still/library.db").run().ok();
+        same("the snapshot", &snapshot.stdout, &read(dir.join("library.db")));
+    });
 }
