@@ -320,7 +320,7 @@ fn bombs() {
         "does not begin as a SQLite database",
     );
     // A header that tells the truth: the page count is that of the zeros, so that all of them are unpacked.
-    let mib: u32 = if exhaustive() { 2048 } else { 512 };
+    let mib: u32 = if exhaustive() { 1024 } else { 512 };
     let whole = |front: &[u8]| {
         let size = u64::from(mib) << 20;
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -332,14 +332,14 @@ fn bombs() {
         }
         encoder.write_all(&ending(&plain_metadata(&db))).unwrap();
         let archive = encoder.finish().unwrap();
-        assert!(archive.len() < 8 << 20, "{} bytes", archive.len());
+        assert!(archive.len() < (mib as usize) << 14, "{} bytes", archive.len());
         archive
     };
     let mut front = db.clone();
     front[28..32].copy_from_slice(&(mib << 11).to_be_bytes());
-    let mut cases = vec![("half a gibibyte of zeros behind a database", front.clone())];
+    let mut cases = vec![("zeros behind a database, half a gibibyte or more", front.clone())];
     if exhaustive() {
-        cases.push(("gibibytes of zeros behind a header", front[..100].to_vec()));
+        cases.push(("a gibibyte of zeros behind a header", front[..100].to_vec()));
     }
     for (what, front) in cases {
         refused(&world, what, &whole(&front), "the database inside is damaged");
@@ -855,14 +855,11 @@ fn giant_schemas() {
              'CREATE VIEW v AS SELECT 1 IN (' || replace(hex(zeroblob({n})), '00', '1,') || '1)'"
         )
     };
-    let mut cases = vec![
+    let cases = [
         ("100,000 tables", tables(100_000, &columns(40)), memory),
         ("tables of 2000 columns", tables(1200, &columns(2000)), memory),
         ("a view of a million numbers", view(1_000_000), memory),
     ];
-    if exhaustive() {
-        cases.push(("a view of ten million numbers", view(10_000_000), memory));
-    }
     for (what, insert, message) in cases {
         refused(&world, what, &with_schema(&insert), message);
     }

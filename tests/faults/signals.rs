@@ -71,10 +71,9 @@ fn a_signal_at_any_moment_leaves_no_litter() {
         let began = Instant::now();
         start(&world).run().ok();
         // For a restore until well after it: both ends are to be seen.
-        let (tries, reach) = if name == "restore" {
-            (2 * tries(), 1.5)
-        } else {
-            (tries(), 1.1)
+        let (tries, reach) = match name {
+            "restore" => (tries().max(18), 1.5),
+            _ => (tries(), 1.1),
         };
         let longest = began.elapsed().mul_f64(reach);
         write(world.library(), &bytes);
