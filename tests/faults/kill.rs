@@ -497,6 +497,15 @@ fn loader_failed(out: &Output) -> bool {
 
 #[test]
 fn a_restore_with_any_call_failing_leaves_old_or_new() {
+    restores_with_failing_calls(Whose::Main);
+}
+
+#[test]
+fn a_restore_with_any_call_failing_in_every_thread_leaves_old_or_new() {
+    restores_with_failing_calls(Whose::All);
+}
+
+fn restores_with_failing_calls(whose: Whose) {
     if !available("failing calls") {
         return;
     }
@@ -504,73 +513,72 @@ fn a_restore_with_any_call_failing_leaves_old_or_new() {
     let (mut faults, mut failed, mut after, mut harmless) = (0, 0, 0, 0);
     let mut wrong = Vec::new();
     for situation in &situations() {
-        for whose in [Whose::Main, Whose::All] {
+        situation.saved.put_back();
+        let counts = count(&situation.world, "vpo-unpack-restore", whose, &calls, |cmd| {
+            situation.restore(cmd)
+        });
+        let mut cases = Vec::new();
+        for (call, errnos) in FAILING {
+            for (_, n) in steps(&counts).into_iter().filter(|(name, _)| *name == call) {
+                for errno in errnos {
+                    cases.extend([false, true].map(|on| (call, *errno, n, on)));
+                }
+            }
+        }
+        for i in chosen(cases.len(), 2 * SAMPLE) {
+            let (call, errno, n, on) = cases[i];
             situation.saved.put_back();
-            let counts = count(&situation.world, "vpo-unpack-restore", whose, &calls, |cmd| {
-                situation.restore(cmd)
-            });
-            let mut cases = Vec::new();
-            for (call, errnos) in FAILING {
-                for (_, n) in steps(&counts).into_iter().filter(|(name, _)| *name == call) {
-                    for errno in errnos {
-                        cases.extend([false, true].map(|on| (call, *errno, n, on)));
-                    }
-                }
+            let cmd = failing(&situation.world, "vpo-unpack-restore", whose, call, errno, n, on);
+            let out = situation.restore(cmd).run();
+            if loader_failed(&out) {
+                continue;
             }
-            for i in chosen(cases.len(), 2 * SAMPLE) {
-                let (call, errno, n, on) = cases[i];
-                situation.saved.put_back();
-                let cmd = failing(&situation.world, "vpo-unpack-restore", whose, call, errno, n, on);
-                let out = situation.restore(cmd).run();
-                if loader_failed(&out) {
-                    continue;
-                }
-                let what = format!("{call} {n}{} {errno} ({whose:?})", if on { "+" } else { "" });
-                let new = situation.state(&what);
-                situation.backups_are_whole(&what);
-                faults += 1;
-                let mut complain = |why: &str| {
-                    let (status, stderr) = (out.status, &out.stderr);
-                    wrong.push(format!(
-                        "{}: {what}: {why}: {status}, new: {new}: {stderr:?}",
-                        situation.name
-                    ));
-                };
-                // Where more than one write fails, that of the message may be among them.
-                let mute = call == "write" && (on || whose == Whose::All);
-                // Where no flush succeeds any more, nobody can tell which of the two states will be found.
-                let unsure = out
-                    .stderr
-                    .contains("the next to open it finds it as it was, or restored");
-                let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
-                match out.status.code() {
-                    Some(0) if new => harmless += 1,
-                    Some(0) => complain("success without the new content"),
-                    // SQLite does not tell why it stays in a mode, and here the disk is not really full.
-                    Some(40) if !new && out.stderr.contains("stays in journal mode wal") => failed += 1,
-                    Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
-                    Some(_) if out.stderr.contains("panicked") => complain("a panic"),
-                    Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => complain("no error line"),
-                    Some(_) if new && !said && !mute && !unsure => complain("restored without a word about it"),
-                    Some(_) if !new && said => complain("not restored, but says so"),
-                    Some(_) if new => after += 1,
-                    Some(_) => failed += 1,
-                    None => complain("killed"),
-                }
-                // A sound library is put aside only because it can't be read, or its journal can't be rolled back at
-                // any time: SQLite can't open it then.
-                let moved = matches!(situation.old, Old::Whole(_)) && !situation.asides().is_empty();
-                let rolled_back = situation.name != "hot journal" || call != "pwrite64" || !on;
-                let unreadable = !rolled_back || errno == "EIO" && ["read", "pread64"].contains(&call);
-                if moved && !unreadable {
-                    complain("a sound library was moved aside");
-                }
-                situation.next_run(&what);
+            let what = format!("{call} {n}{} {errno} ({whose:?})", if on { "+" } else { "" });
+            let new = situation.state(&what);
+            situation.backups_are_whole(&what);
+            faults += 1;
+            let mut complain = |why: &str| {
+                let (status, stderr) = (out.status, &out.stderr);
+                wrong.push(format!(
+                    "{}: {what}: {why}: {status}, new: {new}: {stderr:?}",
+                    situation.name
+                ));
+            };
+            // Where more than one write fails, that of the message may be among them.
+            let mute = call == "write" && (on || whose == Whose::All);
+            // Where no flush succeeds any more, nobody can tell which of the two states will be found.
+            let unsure = out
+                .stderr
+                .contains("the next to open it finds it as it was, or restored");
+            let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
+            match out.status.code() {
+                Some(0) if new => harmless += 1,
+                Some(0) => complain("success without the new content"),
+                // SQLite does not tell why it stays in a mode, and here the disk is not really full.
+                Some(40) if !new && out.stderr.contains("stays in journal mode wal") => failed += 1,
+                Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
+                Some(_) if out.stderr.contains("panicked") => complain("a panic"),
+                Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => complain("no error line"),
+                Some(_) if new && !said && !mute && !unsure => complain("restored without a word about it"),
+                Some(_) if !new && said => complain("not restored, but says so"),
+                Some(_) if new => after += 1,
+                Some(_) => failed += 1,
+                None => complain("killed"),
             }
+            // A sound library is put aside only because it can't be read, or its journal can't be rolled back at
+            // any time: SQLite can't open it then.
+            let moved = matches!(situation.old, Old::Whole(_)) && !situation.asides().is_empty();
+            let rolled_back = situation.name != "hot journal" || call != "pwrite64" || !on;
+            let unreadable = !rolled_back || errno == "EIO" && ["read", "pread64"].contains(&call);
+            if moved && !unreadable {
+                complain("a sound library was moved aside");
+            }
+            situation.next_run(&what);
         }
     }
     figures(&format!(
-        "restore: {faults} faults survived: {failed} with the old state, {after} after the commit, {harmless} harmless"
+        "restore ({whose:?}): {faults} faults survived: {failed} with the old state, {after} after the commit, \
+         {harmless} harmless"
     ));
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
