@@ -353,7 +353,7 @@ fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
             for i in chosen(steps.len(), 2 * SAMPLE) {
                 let (call, n) = steps[i];
                 saved.put_back();
-                killed(&world, "vpo-library", whose, call, n).arg("backup").run();
+                let out = killed(&world, "vpo-library", whose, call, n).arg("backup").run();
                 let what = format!("{mode}, {whose:?}: killed at {call} {n}");
                 // Those that were not killed end when their pipes do.
                 wait_until("the pipeline is gone", || !anybody_works_in(&world));
@@ -368,7 +368,12 @@ fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
                 world.cmd("vpo-library").arg("backup").run().ok();
                 world.clean();
                 assert_eq!(content(&world.library()).as_ref(), Ok(&old), "{what}");
-                points += 1;
+                // Its threads race: the one that gets there first need not do all that the other did.
+                if out.status.success() {
+                    assert_eq!(whose, Whose::All, "{what}: not killed");
+                } else {
+                    points += 1;
+                }
             }
         }
     }
