@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
+use rustix::io::Errno;
 
 use super::claim::{Attempt, Claim, alone};
 use super::holder::locked;
@@ -258,9 +259,15 @@ impl Place {
             let message = format!("'{shown}' is no file, so no library can be restored there");
             return Err(Kind::Failed.error(message));
         }
-        access(path, Access::READ_OK | Access::WRITE_OK)
-            .map_err(io::Error::from)
-            .with_context(|| format!("cannot write the library '{shown}'"))?;
+        match access(path, Access::READ_OK | Access::WRITE_OK) {
+            Ok(()) => {}
+            // Another restore has just moved it aside.
+            Err(Errno::NOENT) => return Ok(Place::Free),
+            Err(error) => {
+                let message = format!("cannot write the library '{shown}'");
+                return Err(anyhow::Error::new(io::Error::from(error)).context(message));
+            }
+        }
         if meta.len() > 0 {
             return Ok(Place::File);
         }
