@@ -50,7 +50,8 @@ pub fn listen() -> io::Result<()> {
             while state.deferrals > 0 {
                 state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
-            for (path, remove) in state.litter.drain(..) {
+            // A directory comes before what was put there later.
+            for (path, remove) in state.litter.drain(..).rev() {
                 remove(&path);
             }
             // The lock is kept: no new temporary file can appear behind this thread's back.

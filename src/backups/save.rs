@@ -65,7 +65,7 @@ pub fn save(
 ) -> anyhow::Result<(PathBuf, Contents)> {
     let directory = destination.directory();
     let shown = directory.display().to_string();
-    sweep(directory);
+    sweep(directory, None);
     let file = NewFile::create(directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
     let copy = file.file().try_clone().context("cannot write the archive")?;
     let contents = check(Box::new(Tee {

@@ -55,7 +55,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let output = cli::binary_output("an archive", hint)?;
     let output = files::WriteBehind::new(output);
     let scratch = cli::scratch_directory();
-    files::sweep(&scratch);
+    files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
     let mut progress = None;
     let packed = backups::pack(&input, stats, &scratch, output, config.options, |total, bytes| {

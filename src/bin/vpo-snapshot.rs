@@ -50,7 +50,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let library = cli::library(config.library)?;
     let output = cli::binary_output("a database", "vpo-snapshot | vpo-pack > library.tar.gz")?;
     let scratch = cli::scratch_directory();
-    files::sweep(&scratch);
+    files::sweep(&scratch, Some(&library));
     let options = SnapshotOptions {
         check: config.check,
         stats: config.stats,

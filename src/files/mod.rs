@@ -1,16 +1,21 @@
 //! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
 
 mod behind;
+mod owner;
 mod publish;
 mod space;
 mod temporary;
 
 pub use behind::WriteBehind;
-pub use publish::{NewFile, create_directory, sync_directory};
-pub use space::{free_space, require_space};
+pub use owner::give_to_owner;
+pub use publish::{NewDirectories, NewFile, create_directory, sync_directory};
+pub use space::{free_space, require_place, require_space};
+pub(crate) use temporary::lock_path;
 pub use temporary::{Temporary, rename_new, sweep};
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The directory a path lies in: `.` for a bare name.
@@ -19,6 +24,15 @@ pub fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
         None => path,
+    }
+}
+
+/// True if `path` leads to the very file that is open: by device and inode.
+pub fn is_same(file: &File, path: &Path) -> bool {
+    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+    match (file.metadata(), path.metadata()) {
+        (Ok(open), Ok(there)) => identity(open) == identity(there),
+        _ => false,
     }
 }
 

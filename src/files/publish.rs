@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::{Errno, retry_on_intr};
 
+use super::owner::give_to_owner;
 use super::temporary::{Temporary, make_private};
+use crate::signals;
 
 /// A file of mode 0600 that is being written. Dropped without [`NewFile::publish`], it leaves nothing.
 ///
@@ -29,6 +31,7 @@ impl NewFile {
         };
         let new = NewFile(inner);
         make_private(new.file())?;
+        give_to_owner(new.file(), directory);
         Ok(new)
     }
 
@@ -115,19 +118,60 @@ pub fn sync_directory(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// Directories that were created for a purpose that may still fail. Dropped, or when a signal ends the process, those of
+/// them that are empty are removed; [`NewDirectories::keep`] lets them stay.
+#[must_use]
+#[derive(Default)]
+pub struct NewDirectories(Vec<PathBuf>);
+
+impl NewDirectories {
+    /// Lets them stay.
+    pub fn keep(mut self) {
+        for directory in self.0.drain(..) {
+            signals::forget_litter(&directory);
+        }
+    }
+}
+
+impl Drop for NewDirectories {
+    fn drop(&mut self) {
+        for directory in self.0.drain(..).rev() {
+            remove_empty(&directory);
+            signals::forget_litter(&directory);
+        }
+    }
+}
+
+fn remove_empty(directory: &Path) {
+    // Somebody may have put something there: then it stays.
+    let _ = std::fs::remove_dir(directory);
+}
+
 /// Creates a directory and its missing parents, each of mode 0700 and flushed to disk.
-pub fn create_directory(directory: &Path) -> io::Result<()> {
+pub fn create_directory(directory: &Path) -> io::Result<NewDirectories> {
+    let mut new = NewDirectories::default();
+    create_missing(directory, &mut new)?;
+    Ok(new)
+}
+
+fn create_missing(directory: &Path, new: &mut NewDirectories) -> io::Result<()> {
     if directory.is_dir() {
         return Ok(());
     }
     let above = super::parent(directory);
     if above != directory {
-        create_directory(above)?;
+        create_missing(above, new)?;
     }
-    match DirBuilder::new().mode(0o700).create(directory) {
+    let made = signals::register_litter(remove_empty, || {
+        DirBuilder::new().mode(0o700).create(directory)?;
+        Ok((directory.to_owned(), ()))
+    });
+    match made {
         Ok(()) => {
+            new.0.push(directory.to_owned());
             // The umask may have taken bits away.
             std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
+            give_to_owner(&File::open(directory)?, above);
             sync_directory(above)
         }
         // Another process was faster.

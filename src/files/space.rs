@@ -1,9 +1,12 @@
 //! Free space, asked for before it is needed.
 
+use std::io;
 use std::path::Path;
 
 use anyhow::Context;
+use rustix::fs::{Access, access};
 
+use super::parent;
 use crate::failure::Kind;
 
 /// Bytes that are free for this user on the file system of `directory`.
@@ -35,4 +38,31 @@ pub fn require_space(directory: &Path, bytes: u64) -> anyhow::Result<()> {
             crate::size::human(bytes - available)
         ))
         .into())
+}
+
+/// Makes sure, without leaving anything, that a file of `bytes` can be created in `directory`, and the directory itself if
+/// it is missing.
+///
+/// # Errors
+/// [`Kind::NoSpace`]; [`Kind::Failed`] where something that is not a directory is in the way, or a permission is missing.
+pub fn require_place(directory: &Path, bytes: u64) -> anyhow::Result<()> {
+    let there = existing(directory)?;
+    let shown = there.display();
+    access(there, Access::WRITE_OK | Access::EXEC_OK)
+        .map_err(io::Error::from)
+        .with_context(|| format!("cannot create a file in '{shown}'"))?;
+    require_space(there, bytes)
+}
+
+/// The directory, or the nearest above it that exists.
+fn existing(directory: &Path) -> anyhow::Result<&Path> {
+    let shown = directory.display();
+    match directory.metadata() {
+        Ok(meta) if meta.is_dir() => Ok(directory),
+        Ok(_) => Err(Kind::Failed.error(format!("'{shown}' is not a directory"))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && parent(directory) != directory => {
+            existing(parent(directory))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot look at '{shown}'")),
+    }
 }

@@ -1,17 +1,24 @@
 //! Private temporary files with a name, and the removal of those that a killed run left behind.
 
+use std::ffi::OsStr;
 use std::fs::{File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempPath};
 
+use super::owner::give_to_owner;
+use super::parent;
 use crate::database::{SIDE_FILES, side_file};
 use crate::signals;
 
 const PREFIX: &str = ".vpo-";
 const SUFFIX: &str = ".tmp";
+/// Random characters of a name. A checksum of them follows: no name that a person gives looks like one of ours.
+const RANDOM: usize = 12;
+/// Suffix of the files by which processes take turns, which hold nothing.
+const LOCK_SUFFIX: &str = ".lock";
 
 /// A file `.vpo-<random>.tmp`, mode 0600, locked with flock(2) while in use and removed when dropped, or when a signal
 /// ends the process. It has a name because SQLite can open nothing else; side files that SQLite puts beside it are
@@ -25,16 +32,12 @@ impl Temporary {
     pub fn create(directory: &Path) -> io::Result<Self> {
         loop {
             let file = signals::register_litter(remove, || {
-                let file = tempfile::Builder::new()
-                    .prefix(PREFIX)
-                    .suffix(SUFFIX)
-                    .rand_bytes(12)
-                    .disable_cleanup(true)
-                    .tempfile_in(directory)?;
+                let file = create_signed(directory)?;
                 Ok((file.path().to_owned(), file))
             })?;
             let temporary = Temporary { file };
             make_private(temporary.file())?;
+            give_to_owner(temporary.file(), directory);
             // A sweep in another process was faster, and is about to remove the file. Where locks are not supported,
             // nobody can lock it to sweep it away either.
             if matches!(temporary.file().try_lock(), Err(TryLockError::WouldBlock)) {
@@ -106,29 +109,81 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     })
 }
 
-/// Deletes the temporary files in `directory` that no living process has locked: what a killed run left.
+/// Creates a file with O_EXCL by a name that [`is_ours`].
+fn create_signed(directory: &Path) -> io::Result<NamedTempFile> {
+    let mut named = None;
+    let mut builder = tempfile::Builder::new();
+    builder
+        .prefix(PREFIX)
+        .suffix("")
+        .rand_bytes(RANDOM)
+        .disable_cleanup(true);
+    let made = builder.make_in(directory, |path| {
+        let random = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let signed = directory.join(format!("{random}{}{SUFFIX}", signature(&random[PREFIX.len()..])));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&signed)?;
+        named = Some(signed);
+        Ok(file)
+    })?;
+    let mut path = TempPath::try_from_path(named.unwrap_or_default())?;
+    path.disable_cleanup(true);
+    Ok(NamedTempFile::from_parts(made.into_file(), path))
+}
+
+/// What follows the random characters of a name.
+fn signature(random: &str) -> String {
+    format!("{:08x}", libdeflater::crc32(random.as_bytes()))
+}
+
+/// True for a name that was made here, and not by a person.
+fn is_ours(name: &str) -> bool {
+    let middle = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+    middle
+        .and_then(|middle| middle.split_at_checked(RANDOM))
+        .is_some_and(|(random, signed)| signed == signature(random))
+}
+
+/// The name beside `path` of the file by which processes that change `path` take turns.
+pub(crate) fn lock_path(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(PREFIX);
+    name.push(path.file_name().unwrap_or_default());
+    name.push(LOCK_SUFFIX);
+    parent(path).join(name)
+}
+
+/// Deletes what a killed run left in `directory`: the temporary files that are ours by their names and that no living
+/// process has locked. Never the `library`, whatever its name.
 ///
 /// It is a courtesy, never a reason to fail: a directory that can't be read has nothing that we could have left.
-pub fn sweep(directory: &Path) {
+pub fn sweep(directory: &Path, library: Option<&Path>) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
+    let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
+    let kept = library.and_then(identity);
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        if name.starts_with(PREFIX) && name.ends_with(SUFFIX) {
-            sweep_one(&entry.path());
+        let lock = name.starts_with(PREFIX) && name.ends_with(LOCK_SUFFIX);
+        if (lock || is_ours(name)) && (kept.is_none() || identity(&entry.path()) != kept) {
+            sweep_one(&entry.path(), lock);
         }
     }
 }
 
-fn sweep_one(path: &Path) {
+/// Removes one that nobody has locked; one that `is_empty` is to be only if it is.
+fn sweep_one(path: &Path, is_empty: bool) {
     // O_NOFOLLOW and O_NONBLOCK: someone else may have planted a link or a FIFO by such a name.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
     let Ok(file) = file else { return };
-    let is_file = file.metadata().is_ok_and(|m| m.is_file());
-    if is_file && file.try_lock().is_ok() {
+    let fits = |meta: std::fs::Metadata| meta.is_file() && !(is_empty && meta.len() > 0);
+    if file.metadata().is_ok_and(fits) && file.try_lock().is_ok() {
         remove(path);
     }
 }
@@ -140,4 +195,27 @@ fn remove(path: &Path) {
         let _ = std::fs::remove_file(side_file(path, suffix));
     }
     let _ = std::fs::remove_file(path);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_were_made_here_are_ours() {
+        let directory = tempfile::tempdir().unwrap();
+        let temporary = Temporary::create(directory.path()).unwrap();
+        let name = temporary.path().file_name().unwrap().to_str().unwrap().to_owned();
+        assert!(is_ours(&name), "{name}");
+        let other = name.replace(SUFFIX, "0.tmp");
+        for name in [
+            &other,
+            ".vpo-mine.tmp",
+            ".vpo-abcdefghijkl.tmp",
+            ".vpo-abcdefghijkl00000000.tmp",
+            ".vpo-.tmp",
+        ] {
+            assert!(!is_ours(name), "{name}");
+        }
+    }
 }

@@ -52,7 +52,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         return dry_run(common, options, &library, &destination, time);
     }
     let directory = destination.directory().to_owned();
-    sweep(&directory);
+    sweep(&directory, Some(&library));
     let shown = directory.display();
     require_room(common, options, &library, &directory)?;
     let file = NewFile::create(&directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
@@ -83,7 +83,9 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
 fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Destination> {
     let create = |directory: &Path| {
         let shown = directory.display().to_string();
-        create_directory(directory).with_context(|| format!("cannot create the directory '{shown}'"))
+        let created = create_directory(directory).with_context(|| format!("cannot create the directory '{shown}'"))?;
+        created.keep();
+        anyhow::Ok(())
     };
     let Some(output) = &options.output else {
         let directory = common.backup_directory()?;
