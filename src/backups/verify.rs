@@ -6,9 +6,10 @@ use std::num::NonZero;
 use std::path::Path;
 
 use anyhow::Context;
+use rusqlite::Connection;
 
-use crate::archive::{Contents, Reader};
-use crate::database::{Facts, immutable, is_out_of_memory, quick_check};
+use crate::archive::{Contents, Metadata, Reader};
+use crate::database::{Facts, Untrusted, quick_check};
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, require_space};
 
@@ -47,13 +48,13 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
 
 /// Unpacks an archive into a private file in `directory` and checks everything outside of the database.
 ///
-/// The directory must have room for the database and for `copies` more of it.
+/// The directory must have room for it.
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
-pub fn stage(input: Box<dyn Read>, directory: &Path, copies: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
+pub fn stage(input: Box<dyn Read>, directory: &Path, threads: NonZero<usize>) -> anyhow::Result<Staged> {
     let reader = Reader::open(input, threads)?;
-    require_space(directory, reader.database_size().saturating_mul(copies + 1))?;
+    require_space(directory, reader.database_size())?;
     let file = Temporary::create(directory);
     let file = file.with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
     let contents = reader.unpack(&mut file.file())?;
@@ -64,26 +65,23 @@ impl Staged {
     /// Checks the database's inside: SQLite has to find it whole, and it has to be what the metadata says.
     ///
     /// # Errors
-    /// [`Kind::InvalidArchive`].
+    /// [`Kind::InvalidArchive`]; whatever kept SQLite from checking, as what it is.
     pub fn check(&self) -> anyhow::Result<Facts> {
         // The last byte is written: quick_check of an empty stage says ok.
         let invalid = "the database inside is damaged or no VPO library";
-        check_database(self.file.path(), &self.contents).map_err(|error| match kind(&error) {
-            Kind::Database => Kind::InvalidArchive.because(invalid).source(error).into(),
-            // No library comes near the limit that SQLite has here.
-            _ if is_out_of_memory(&error) => {
-                let why = "it takes SQLite more memory than a library can; its schema may be made for that";
-                Kind::InvalidArchive.error(format!("{invalid}: {why}"))
-            }
-            _ => error,
-        })
+        let database = Untrusted::open(self.file.path())?;
+        let checked = check_database(&database, &self.contents.metadata);
+        checked
+            .map_err(|error| database.explain(error))
+            .map_err(|error| match kind(&error) {
+                Kind::Database => Kind::InvalidArchive.because(invalid).source(error).into(),
+                _ => error,
+            })
     }
 }
 
-fn check_database(path: &Path, contents: &Contents) -> anyhow::Result<Facts> {
-    let connection = immutable(path)?;
-    let facts = Facts::read(&connection)?;
-    let metadata = &contents.metadata;
+fn check_database(connection: &Connection, metadata: &Metadata) -> anyhow::Result<Facts> {
+    let facts = Facts::read(connection)?;
     if metadata.database_sha256.is_some() {
         let differs = |what: &str, inside: u64, said: u64| {
             let message = format!("the database has {what} {inside} where the metadata says {said}");
@@ -96,6 +94,6 @@ fn check_database(path: &Path, contents: &Contents) -> anyhow::Result<Facts> {
             return differs("a number of files of", facts.file_count, metadata.file_count);
         }
     }
-    quick_check(&connection)?;
+    quick_check(connection)?;
     Ok(facts)
 }

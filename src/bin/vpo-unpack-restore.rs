@@ -1,6 +1,5 @@
 //! `vpo-unpack-restore`: an archive becomes the live library, safely.
 
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -65,20 +64,23 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> anyhow::Result<u8> {
     let started = Instant::now();
     let library = cli::library(config.db.clone())?;
-    let (input, size): (Box<dyn Read>, _) = if config.archive == Path::new("-") {
+    let (file, size) = if config.archive == Path::new("-") {
         let hint = "vpo-unpack-restore FILE, or: cat FILE | vpo-unpack-restore";
-        (Box::new(cli::binary_input("an archive", hint)?), None)
+        (cli::binary_input("an archive", hint)?, None)
     } else {
         let file = backups::open_archive(&config.archive)?;
         let size = file.metadata().ok().map(|meta| meta.len());
-        (Box::new(file), size)
+        (file, size)
     };
+    if files::is_same(&file, &library) {
+        return Err(Kind::Usage.error(format!("'{}' is the archive itself, not a library", library.display())));
+    }
     let scratch = cli::scratch_directory();
-    files::sweep(&scratch);
+    files::sweep(&scratch, Some(&library));
     let progress = Progress::new(config.progress, size);
     let request = Request {
         library: &library,
-        input: Box::new(progress.reading(input)),
+        input: Box::new(progress.reading(file)),
         safety_directory: config.safety_directory.as_deref(),
         current_schema: config.current_schema,
         timeout: config.timeout,
@@ -91,6 +93,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         },
         threads: cli::cores(),
         dry_run: config.dry_run,
+        clock: &Time::now,
     };
     let done = restore(request, |plan| {
         progress.clear();

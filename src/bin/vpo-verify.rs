@@ -124,8 +124,8 @@ fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
         return backups::check_archive(input, cli::cores());
     }
     let scratch = cli::scratch_directory();
-    files::sweep(&scratch);
-    let staged = backups::stage(input, &scratch, 0, cli::cores())?;
+    files::sweep(&scratch, None);
+    let staged = backups::stage(input, &scratch, cli::cores())?;
     staged.check()?;
     Ok(staged.contents)
 }

@@ -9,7 +9,7 @@ use super::report::{note, print, print_json};
 use super::streams::ask;
 use super::text::{escape, escape_path};
 use crate::failure::Kind;
-use crate::library::{Current, Outcome, Plan, State};
+use crate::library::{Outcome, Plan, Target};
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -21,9 +21,9 @@ pub fn warn(plan: &Plan) {
             plan.backup.schema_version, plan.current_schema
         ));
     }
-    if let Current::File(State::Damaged(reason), _) = &plan.current {
+    if let Target::Damaged(reason) = &plan.target {
         note(&format!(
-            "vpo-unpack-restore: warning: the library can't be used ({reason}); it will be moved aside"
+            "vpo-unpack-restore: warning: the library is damaged ({reason}); it will be moved aside"
         ));
     }
 }
@@ -33,22 +33,21 @@ pub fn warn(plan: &Plan) {
 /// # Errors
 /// [`Kind::Declined`] if the answer is no, or nobody can be asked.
 pub fn confirm(plan: &Plan) -> anyhow::Result<()> {
-    let Current::File(state, modified) = &plan.current else {
-        return Ok(());
-    };
-    let modified = modified
+    let modified = plan
+        .modified
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .and_then(|since| Time::from_second(i64::try_from(since.as_secs()).ok()?))
         .map_or(String::new(), |time| format!(", last changed {} UTC", time.readable()));
-    let now = match state {
-        State::Library(facts) => format!(
+    let now = match &plan.target {
+        Target::Library(facts) => format!(
             "{} files, schema {}, {}{modified}",
             grouped(facts.file_count),
             facts.schema_version,
             human(facts.database_size_bytes)
         ),
-        State::Blank => format!("a database without tables{modified}"),
-        State::Damaged(reason) => format!("damaged: {}{modified}", escape(reason)),
+        Target::Damaged(reason) => format!("damaged: {}{modified}", escape(reason)),
+        // There is nothing to lose; what is somebody else's was refused before.
+        Target::Missing | Target::Empty | Target::Foreign(_) | Target::Unknown(_) => return Ok(()),
     };
     let created = plan.contents.metadata.time();
     let question = format!(

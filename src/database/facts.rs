@@ -4,8 +4,7 @@ use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
-use super::reason::with_reason;
-use super::staged::patience_lost;
+use super::damage::explain;
 use crate::failure::Kind;
 
 /// The figures that go into a backup's metadata, all read in one transaction. Also the content of `--stats FILE`.
@@ -27,59 +26,93 @@ impl Facts {
     /// Reads the facts in the transaction that `connection` is in, or in one of its own.
     ///
     /// # Errors
-    /// [`Kind::Database`] if it is no VPO library: `_meta` and `files` have to be ordinary tables. An I/O error where the
-    /// file could not be read.
+    /// [`Kind::Database`] if it is not a VPO library; else why SQLite could not read them.
     pub fn read(connection: &Connection) -> anyhow::Result<Self> {
-        Self::ask(connection).map_err(|error| with_reason(connection, patience_lost(error)))
+        Self::find(connection)?.map_err(|why| Kind::Database.error(why))
     }
 
-    fn ask(connection: &Connection) -> anyhow::Result<Self> {
+    /// The facts, or a phrase that says why this is not a VPO library: `_meta` and `files` have to be ordinary tables,
+    /// and the first has to tell the schema version.
+    ///
+    /// # Errors
+    /// Why SQLite could not read them.
+    pub fn find(connection: &Connection) -> anyhow::Result<Result<Self, String>> {
+        Self::ask(connection).map_err(|error| explain(connection, error))
+    }
+
+    fn ask(connection: &Connection) -> anyhow::Result<Result<Self, String>> {
         for table in ["_meta", "files"] {
             if !has_table(connection, table)? {
-                return Err(Kind::Database.error(format!("no VPO library: it has no table '{table}'")));
+                return Ok(Err(format!("no VPO library: it has no table '{table}'")));
             }
         }
+        let Some(schema_version) = schema_version(connection)? else {
+            return Ok(Err("no VPO library: its table '_meta' has no schema version".into()));
+        };
         let number = |sql: &str| -> anyhow::Result<u64> {
             let value: i64 = connection.query_row(sql, [], |row| row.get(0))?;
             u64::try_from(value).with_context(|| format!("{sql} gives {value}"))
         };
-        let schema_version: Option<String> = connection
-            .query_row(
-                "SELECT CAST(value AS TEXT) FROM _meta WHERE key = 'schema_version'",
-                [],
-                |row| row.get(0),
-            )
-            .optional()?;
-        let schema_version = schema_version
-            .as_deref()
-            .and_then(|text| text.parse::<i64>().ok())
-            .and_then(|version| u64::try_from(version).ok())
-            .filter(|version| *version > 0)
-            .ok_or_else(|| Kind::Database.error("no VPO library: its table '_meta' has no schema version"))?;
         let page_size = number("PRAGMA page_size")?;
-        let (file_count, total_size): (i64, i64) =
-            connection.query_row("SELECT count(*), coalesce(sum(size_bytes), 0) FROM files", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })?;
-        Ok(Facts {
+        Ok(Ok(Facts {
             schema_version,
-            file_count: file_count.unsigned_abs(),
-            total_library_size_bytes: u64::try_from(total_size)
-                .map_err(|_| Kind::Database.error("the sizes of its files add up to less than nothing"))?,
+            file_count: number("SELECT count(*) FROM files")?,
+            total_library_size_bytes: total_size(connection)?,
             database_size_bytes: number("PRAGMA page_count")?.saturating_mul(page_size),
             page_size: u32::try_from(page_size).context("impossible page size")?,
-        })
+        }))
     }
+}
+
+/// `schema_version` in `_meta`, if it is there and a number above 0.
+fn schema_version(connection: &Connection) -> rusqlite::Result<Option<u64>> {
+    if !has_column(connection, "_meta", "key")? || !has_column(connection, "_meta", "value")? {
+        return Ok(None);
+    }
+    // The collation is named, because an index may be ordered by one that SQLite does not know.
+    let sql = "SELECT CAST(value AS TEXT) FROM _meta WHERE key = 'schema_version' COLLATE BINARY";
+    let text = connection.query_row(sql, [], |row| {
+        Ok(row.get_ref(0)?.as_str_or_null().ok().flatten().map(str::to_owned))
+    });
+    let version = text.optional()?.flatten().and_then(|text| text.parse::<i64>().ok());
+    Ok(version
+        .and_then(|version| u64::try_from(version).ok())
+        .filter(|version| *version > 0))
+}
+
+/// Sum of `files.size_bytes`. SQLite lets a column hold anything: what is not a whole number of bytes counts as nothing,
+/// and a sum beyond what metadata can tell as the most that they can. It is for people; a backup does not fail for it.
+fn total_size(connection: &Connection) -> rusqlite::Result<u64> {
+    if !has_column(connection, "files", "size_bytes")? {
+        return Ok(0);
+    }
+    // In halves, because SQLite's sum() fails where it overflows.
+    let sql = "SELECT coalesce(sum(size_bytes >> 32), 0), coalesce(sum(size_bytes & 0xffffffff), 0) FROM files
+               WHERE typeof(size_bytes) = 'integer' AND size_bytes > 0";
+    let (high, low): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let sum = (i128::from(high) << 32) + i128::from(low);
+    Ok(u64::try_from(sum.clamp(0, i128::from(i64::MAX))).unwrap_or_default())
 }
 
 /// True if there is a table of that name: not a view, and not a virtual table, which has no root page.
 fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
-    connection
-        .query_row(
-            "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND rootpage > 0",
-            [name],
-            |_| Ok(()),
-        )
-        .optional()
-        .map(|found| found.is_some())
+    is_there(
+        connection,
+        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND rootpage > 0",
+        [name],
+    )
+}
+
+/// True if `table` has a column of that name, be it a generated one.
+fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
+    is_there(
+        connection,
+        "SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE",
+        [table, column],
+    )
+}
+
+fn is_there<const N: usize>(connection: &Connection, sql: &str, names: [&str; N]) -> rusqlite::Result<bool> {
+    let found = connection.query_row(sql, rusqlite::params_from_iter(names), |_| Ok(()));
+    found.optional().map(|found| found.is_some())
 }

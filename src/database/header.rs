@@ -16,6 +16,12 @@ pub struct Header {
     /// Pages in the database; `None` where a legacy writer left the field out of date. It is to be believed when it is
     /// not zero and the version-valid-for number (offset 92) equals the file change counter (offset 24), section 1.3.8.
     pub page_count: Option<u32>,
+    /// Bytes at the end of each page that are not SQLite's to use (offset 20).
+    pub reserved_bytes: u8,
+    /// Encoding of text: 1, 2 or 3; 0 in a database without tables (offset 56).
+    pub text_encoding: u32,
+    /// Whether pointer-map pages lie between the others: the largest root page is told (offset 52).
+    pub auto_vacuum: bool,
 }
 
 impl Header {
@@ -41,6 +47,9 @@ impl Header {
         Ok(Header {
             page_size,
             page_count: valid.then_some(page_count),
+            reserved_bytes: header[20],
+            text_encoding: field(56),
+            auto_vacuum: field(52) != 0,
         })
     }
 

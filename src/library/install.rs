@@ -1,20 +1,22 @@
-//! A new library file where none is, and the old one moved aside where it is of no use any more. Nothing is deleted.
+//! A new library file where none is, and the old one moved aside where it is proven damaged. Nothing is deleted.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
 
-use super::claim::alone;
+use super::exclusive_lock::alone;
 use super::replace::after_commit;
-use crate::database::{SIDE_FILES, side_file};
+use super::turn::Turn;
+use crate::database::{SIDE_FILES, pending_side_file, side_file};
 use crate::failure::Kind;
-use crate::files::{Temporary, parent, rename_new, sync_directory};
+use crate::files::{Temporary, give_to_owner, parent, rename_new, sync_directory};
 use crate::time::Time;
 
 /// So many libraries replaced in one second, and something is wrong.
@@ -26,18 +28,28 @@ const MAX_SAME_SECOND: u32 = 1000;
 ///
 /// Returns where the old library, or what was left of it, is now. After an error everything is where it was; only where
 /// somebody just made a library, what was moved aside stays there: a log that came back would be replayed into it.
-pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> anyhow::Result<Option<PathBuf>> {
-    dress(stage.file(), path).context("cannot set the owner of the new library")?;
+pub fn install(
+    stage: Temporary,
+    path: &Path,
+    replacing: bool,
+    time: Time,
+    timeout: Duration,
+) -> anyhow::Result<Option<PathBuf>> {
+    match replacing {
+        true => take_attributes(stage.file(), path),
+        false => {
+            give_to_owner(stage.file(), parent(path));
+            Ok(())
+        }
+    }
+    .context("cannot give the new library the attributes of the old one")?;
     stage
         .file()
         .sync_all()
         .context("cannot flush the new library to disk")?;
     let message = format!("cannot put the new library in place at '{}'", path.display());
     let taken = || Kind::Locked.error(format!("{message}: somebody just made one"));
-    // Two restores would move each other's files.
-    let Some(_turn) = turn(parent(path)).with_context(|| message.clone())? else {
-        return Err(Kind::Locked.error(format!("{message}: another restore is about to")));
-    };
+    let _turn = Turn::take(path, timeout).with_context(|| message.clone())?;
     // Once more: the flush may have taken a while.
     match replacing {
         true => alone(path)?,
@@ -58,34 +70,57 @@ pub fn install(stage: Temporary, path: &Path, replacing: bool, time: Time) -> an
     Ok(aside.name)
 }
 
-/// A lock on the directory, by which restores take turns; `None` while another has it. Where directories can't be locked
-/// there is none to take.
-fn turn(directory: &Path) -> io::Result<Option<File>> {
-    let directory = File::open(directory)?;
-    match flock(&directory, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(None),
-        _ => Ok(Some(directory)),
+/// Moves aside a log or journal that lies beside an empty file at `path`: SQLite would delete it, or replay it later.
+/// Returns what it is called by now, without its suffix.
+pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::Result<Option<PathBuf>> {
+    if pending_side_file(path)?.is_none() {
+        return Ok(None);
     }
+    let _turn = Turn::take(path, timeout)?;
+    alone(path)?;
+    Ok(Aside::make(path, false, time)?.name)
 }
 
-/// Gives the new file owner, group and mode of the one that it replaces, as far as this user may. Without one it is
-/// private, and root gives it to the owner of the directory.
-fn dress(file: &File, path: &Path) -> io::Result<()> {
-    let (like, mode) = match path.metadata() {
-        Ok(old) => (old.clone(), old.permissions().mode() & 0o777),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => (parent(path).metadata()?, 0o600),
+/// Gives the new file owner, group, mode, ACL and extended attributes of the one that it replaces, as far as this user may.
+fn take_attributes(file: &File, path: &Path) -> io::Result<()> {
+    let old = match File::open(path) {
+        Ok(old) => old,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
     };
+    let like = old.metadata()?;
     let new = file.metadata()?;
-    let root = rustix::process::geteuid().is_root();
-    let mut mode = mode;
-    if root && (new.uid(), new.gid()) != (like.uid(), like.gid()) {
+    let mut mode = like.permissions().mode() & 0o777;
+    if rustix::process::geteuid().is_root() && (new.uid(), new.gid()) != (like.uid(), like.gid()) {
         fchown(file, Some(like.uid()), Some(like.gid()))?;
     } else if new.gid() != like.gid() && fchown(file, None, Some(like.gid())).is_err() {
         // What one group was allowed is not meant for another.
         mode &= !0o070;
     }
-    file.set_permissions(Permissions::from_mode(mode))
+    file.set_permissions(Permissions::from_mode(mode))?;
+    copy_extended_attributes(&old, file)
+}
+
+/// On Linux ACLs are among them.
+fn copy_extended_attributes(old: &File, new: &File) -> io::Result<()> {
+    // The most that Linux has for the names, and for a value (`limits.h`, XATTR_LIST_MAX, XATTR_SIZE_MAX).
+    let mut names = vec![0; 65536];
+    let length = match flistxattr(old, &mut names) {
+        Err(Errno::NOTSUP) => return Ok(()),
+        length => length?,
+    };
+    let mut value = vec![0; 65536];
+    for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
+        let copied =
+            fgetxattr(old, name, &mut value).and_then(|n| fsetxattr(new, name, &value[..n], XattrFlags::empty()));
+        let personal = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
+        match copied {
+            // Those of security modules are for the system to set.
+            Err(error) if personal => return Err(error.into()),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// What was moved aside.

@@ -3,33 +3,38 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, ErrorCode, InterruptHandle, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
 
+use super::busy_handler::wait_for_locks;
 use super::holder::locked;
-use super::patience::be_patient;
 use crate::database::{
-    Facts, JOURNAL, SHM, WAL, harden, immutable, pending_side_file, quick_check, side_file, side_file_size, with_reason,
+    Facts, JOURNAL, SHM, WAL, explain, harden, immutable, is_damage, pending_side_file, quick_check, side_file,
+    side_file_size, stop_when,
 };
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, parent, require_space};
-use crate::signals;
+use crate::signals::{self, Deferral};
 
 /// A connection that reads a library as it stands.
 ///
 /// Opening it changes nothing but what any reader of a SQLite database changes: a hot journal is rolled back, and a
-/// `-shm` may appear beside a log that had none.
+/// `-shm` may appear beside a log that had none. While it is open, signals wait: an abrupt end would leave side files.
 pub struct Live {
     connection: Connection,
     /// The library itself, symlinks resolved.
     path: PathBuf,
     how: How,
     /// How the files looked when they were opened, where they are read without locks.
-    before: Option<Looks>,
+    before: Option<FileStamp>,
+    /// Ends after the connection is closed, for it is the last field.
+    _deferral: Deferral,
 }
 
 /// How a library is read.
@@ -42,12 +47,13 @@ enum How {
     Copy(#[allow(dead_code, reason = "removed when dropped")] Temporary),
 }
 
-/// Length and time of the last change of a database and its log and journal, as far as they hold anything.
+/// What changes when a database is written to: length and time of the last change of the file and of its log and journal,
+/// as far as they hold anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Looks([Option<(u64, SystemTime)>; 3]);
+pub(super) struct FileStamp([Option<(u64, SystemTime)>; 3]);
 
-impl Looks {
-    /// How the files of the database at `path` look now.
+impl FileStamp {
+    /// That of the database at `path` now.
     pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
         let look = |path: &Path| match path.metadata() {
             Ok(meta) if meta.len() == 0 => Ok(None),
@@ -58,7 +64,7 @@ impl Looks {
         let failed = || format!("cannot look at the library '{}'", path.display());
         let files = [path.to_owned(), side_file(path, WAL), side_file(path, JOURNAL)];
         let [database, log, journal] = files.map(|file| look(&file).with_context(failed));
-        Ok(Looks([database?, log?, journal?]))
+        Ok(FileStamp([database?, log?, journal?]))
     }
 }
 
@@ -87,6 +93,7 @@ impl Live {
     }
 
     fn open_locked(path: PathBuf, flags: OpenFlags, timeout: Duration) -> anyhow::Result<Self> {
+        let deferral = Deferral::new();
         let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_context(|| format!("cannot open the library '{}'", path.display()))?;
         let mut live = Live {
@@ -94,6 +101,7 @@ impl Live {
             path,
             how: How::Locked,
             before: None,
+            _deferral: deferral,
         };
         // The first access to the file: where a lock, or damage, shows.
         match live.prepare(timeout).and_then(|()| live.begin()) {
@@ -110,19 +118,20 @@ impl Live {
     }
 
     fn prepare(&mut self, timeout: Duration) -> anyhow::Result<()> {
-        be_patient(&mut self.connection, timeout)?;
+        wait_for_locks(&mut self.connection, timeout)?;
         harden(&mut self.connection)?;
         self.connection.pragma_update(None, "query_only", true)?;
         Ok(())
     }
 
     fn open_untouched(path: PathBuf, scratch: &Path) -> anyhow::Result<Self> {
-        let before = Looks::of(&path)?;
+        let deferral = Deferral::new();
+        let before = FileStamp::of(&path)?;
         let (connection, how) = if pending_side_file(&path)?.is_none() {
             (immutable(&path)?, How::Immutable)
         } else {
             let copy = copy(&path, scratch)?;
-            if Looks::of(&path)? != before {
+            if FileStamp::of(&path)? != before {
                 return Err(changed(&path));
             }
             let mut connection = Connection::open_with_flags(
@@ -138,6 +147,7 @@ impl Live {
             path,
             how,
             before: Some(before),
+            _deferral: deferral,
         };
         live.begin()?;
         Ok(live)
@@ -148,14 +158,12 @@ impl Live {
         let begun = self
             .connection
             .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;");
-        begun.map_err(|error| {
-            let corrupt = error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt);
-            let error = with_reason(&self.connection, error.into());
-            match corrupt && kind(&error) == Kind::Database {
-                true => damaged(&self.path, error),
-                false => error.context(format!("cannot read the library '{}'", self.path.display())),
-            }
-        })
+        begun.map_err(|error| self.failed(explain(&self.connection, error.into()), "read"))
+    }
+
+    /// An error of this library: the same for damage of every kind.
+    fn failed(&self, error: anyhow::Error, doing: &str) -> anyhow::Error {
+        damaged(&self.path, error, doing)
     }
 
     /// Where the library is, symlinks resolved.
@@ -177,22 +185,29 @@ impl Live {
 
     /// The facts of the state that is seen.
     pub fn facts(&self) -> anyhow::Result<Facts> {
-        Facts::read(&self.connection).with_context(|| format!("'{}'", self.path.display()))
+        match Facts::find(&self.connection) {
+            Ok(Ok(facts)) => Ok(facts),
+            Ok(Err(why)) => Err(Kind::Database.error(format!("'{}': {why}", self.path.display()))),
+            Err(error) => Err(self.failed(error, "read")),
+        }
     }
 
     /// Hands every page, in order, to `sink`.
     pub fn pages(&self, sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        pages(&self.connection, sink)
+        pages(&self.connection, sink).map_err(|error| match is_damage(&error) {
+            true => self.failed(error, "read"),
+            false => error,
+        })
     }
 
     /// Runs SQLite's quick_check.
     pub fn check(&self) -> anyhow::Result<()> {
-        quick_check(&self.connection).map_err(|error| damaged(&self.path, error))
+        quick_check(&self.connection).map_err(|error| self.failed(error, "check"))
     }
 
-    /// Stops what another thread does with this connection.
-    pub fn interrupt_handle(&self) -> InterruptHandle {
-        self.connection.get_interrupt_handle()
+    /// Lets `cancel` stop what is done with this connection.
+    pub fn stop_when(&mut self, cancel: Arc<AtomicBool>) -> anyhow::Result<()> {
+        Ok(stop_when(&mut self.connection, cancel)?)
     }
 
     /// Closes the connection and leaves the library as it was.
@@ -201,7 +216,7 @@ impl Live {
     /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read is worth nothing.
     pub fn close(self) -> anyhow::Result<()> {
         match &self.before {
-            Some(before) if Looks::of(&self.path)? != *before => Err(changed(&self.path)),
+            Some(before) if FileStamp::of(&self.path)? != *before => Err(changed(&self.path)),
             _ => Ok(()),
         }
     }
@@ -221,16 +236,16 @@ impl Drop for Live {
     }
 }
 
-/// The error of a library in which SQLite found damage, or that could not be checked.
-pub(super) fn damaged(path: &Path, error: anyhow::Error) -> anyhow::Error {
+/// The error of a library that is proven damaged, or else of one that could not be read or checked.
+pub(super) fn damaged(path: &Path, error: anyhow::Error, doing: &str) -> anyhow::Error {
     let shown = path.display();
-    match kind(&error) {
-        Kind::Database => Kind::Database
+    match is_damage(&error) {
+        true => Kind::Database
             .because(format!("the library '{shown}' is damaged"))
             .hint("'vpo-library restore latest' brings back the newest backup; the damaged file is kept beside it")
             .source(error)
             .into(),
-        _ => error.context(format!("cannot check the library '{shown}'")),
+        false => error.context(format!("cannot {doing} the library '{shown}'")),
     }
 }
 
@@ -268,8 +283,7 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
 /// The lock-byte page, which SQLite never writes, comes as zeros
 /// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
 pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let failed =
-        |error: rusqlite::Error| with_reason(connection, error.into()).context("cannot read the library's pages");
+    let failed = |error: rusqlite::Error| explain(connection, error.into()).context("cannot read the library's pages");
     let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage").map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {

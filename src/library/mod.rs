@@ -1,16 +1,18 @@
 //! The live library: read as it stands, proven to be alone with, replaced as a whole.
 
-mod claim;
+mod busy_handler;
+mod exclusive_lock;
 mod holder;
 mod install;
 mod live;
-mod patience;
 mod replace;
 mod restore;
+mod safety_backup;
 mod snapshot;
-mod state;
+mod target;
+mod turn;
 
 pub use live::{Live, find};
-pub use restore::{Current, Outcome, Plan, Request, restore};
+pub use restore::{Outcome, Plan, Request, restore};
 pub use snapshot::{SnapshotOptions, snapshot};
-pub use state::State;
+pub use target::Target;

@@ -1,4 +1,4 @@
-//! A backup becomes the library: stage, ask, claim, keep the old, apply, in this order.
+//! A backup becomes the library: stage, look, ask, lock, keep the old, apply, in this order.
 //!
 //! At every instant, whatever dies, the library is the old one or the new one, whole.
 
@@ -12,18 +12,20 @@ use anyhow::Context;
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::claim::{Attempt, Claim, alone};
+use super::exclusive_lock::{ExclusiveLock, alone};
 use super::holder::locked;
-use super::install::install;
-use super::live::{Live, Looks, pages};
-use super::replace::replace;
-use super::state::{State, is_damage};
-use crate::archive::{Contents, Options, Writer};
-use crate::backups::{candidates, stage};
-use crate::database::{Facts, JOURNAL, side_file_size};
-use crate::failure::{Failure, Kind, describe, kind};
-use crate::files::{NewFile, Temporary, create_directory, parent, sweep};
+use super::install::{clear_side_files, install};
+use super::live::{FileStamp, Live};
+use super::replace::{Stage, Work, replace};
+use super::safety_backup::{rehearse_safety_backup, write_safety_backup};
+use super::target::Target;
+use crate::archive::{Contents, Options};
+use crate::backups::{Staged, stage};
+use crate::database::{Facts, JOURNAL, is_out_of_memory, side_file_size};
+use crate::failure::{Failure, Kind};
+use crate::files::{NewDirectories, create_directory, parent, require_place, sweep};
 use crate::signals::{self, Deferral};
+use crate::time::Time;
 
 /// The schema of the VPO that this version was made for: what is assumed where nothing says more.
 const KNOWN_SCHEMA: u64 = 27;
@@ -42,21 +44,14 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// For copies that some situations need.
     pub scratch: &'a Path,
-    /// How a safety backup is written; its time also names what is moved aside.
+    /// How a safety backup is written, but for its time.
     pub archive: Options,
+    /// Tells the time at which the library is locked: that of the safety backup, and in the name of what is moved aside.
+    pub clock: &'a dyn Fn() -> Time,
     /// Threads that decompress.
     pub threads: NonZero<usize>,
     /// Make every check and change nothing.
     pub dry_run: bool,
-}
-
-/// What lies where the library belongs.
-#[derive(Clone, Debug)]
-pub enum Current {
-    /// No file, or an empty one.
-    Nothing,
-    /// A file, and when it was changed last, as far as the file system tells.
-    File(State, Option<SystemTime>),
 }
 
 /// What is about to happen: for the question, and for the report.
@@ -68,7 +63,9 @@ pub struct Plan {
     /// What the database in it says of itself.
     pub backup: Facts,
     /// What is there now.
-    pub current: Current,
+    pub target: Target,
+    /// When that was changed last, as far as the file system tells.
+    pub modified: Option<SystemTime>,
     /// The schema of the installed VPO.
     pub current_schema: u64,
 }
@@ -85,7 +82,7 @@ impl Plan {
 pub struct Outcome {
     /// The safety backup that was made.
     pub safety_backup: Option<PathBuf>,
-    /// Where an unusable library was moved to.
+    /// Where a damaged library was moved to, or what was left of one.
     pub moved_aside: Option<PathBuf>,
 }
 
@@ -95,124 +92,244 @@ pub struct Outcome {
 /// # Errors
 /// Of every kind. Unless the message begins with "the library was restored, but", the library is as it was.
 pub fn restore(
-    request: Request<'_>,
+    mut request: Request<'_>,
     confirm: impl FnOnce(&Plan) -> anyhow::Result<()>,
 ) -> anyhow::Result<(Plan, Outcome)> {
     let path = resolve(request.library)?;
-    let directory = parent(&path);
-    let exists = matches!(Place::of(&path)?, Place::File);
-    let place = if request.dry_run && !directory.is_dir() {
-        request.scratch
-    } else {
-        create_directory(directory)
-            .with_context(|| format!("cannot create the directory '{}'", directory.display()))?;
-        directory
+    // Cheap, and before a minute goes into the archive.
+    is_there(&path)?;
+    let (place, new_directories) = place_for_stage(&request, parent(&path))?;
+    sweep(&place, Some(&path));
+    let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
+    let staged = stage(input, &place, request.threads)?;
+    let (backup, target, stamp) = check_and_look(&staged, &path, &request)?;
+    let target = target.refused(&path)?;
+    if matches!(target, Target::Damaged(_)) {
+        alone(&path)?;
+    }
+    let assumed = match &target {
+        Target::Library(facts) => facts.schema_version.max(KNOWN_SCHEMA),
+        _ => KNOWN_SCHEMA,
     };
-    sweep(place);
-    // A second copy goes into the log or the journal when there is something to replace.
-    let staged = stage(request.input, place, u64::from(exists), request.threads)?;
-    let look = || match (exists, request.dry_run) {
-        (false, _) => Ok((Current::Nothing, None)),
-        (true, false) => look(&path, request.scratch, request.timeout),
-        (true, true) => look_without_trace(&path, request.scratch),
-    };
-    // Whoever looks rolls a hot journal back: not before the backup has proved good.
-    let hot = side_file_size(&path, JOURNAL)?.is_some_and(|size| size > 0);
-    let (backup, (current, checked)) = match hot {
-        true => (staged.check()?, look()?),
-        // One core is enough for either check.
-        false => thread::scope(|scope| {
-            let look = scope.spawn(look);
-            let backup = staged.check();
-            let broke_off = || Kind::Failed.error("the look at the library broke off");
-            let current = look.join().unwrap_or_else(|_| Err(broke_off()));
-            anyhow::Ok((backup?, current?))
-        })?,
-    };
-    let current_schema = request.current_schema.unwrap_or_else(|| assumed_schema(&current));
     let mut plan = Plan {
+        modified: path.metadata().and_then(|meta| meta.modified()).ok(),
         library: path,
-        contents: staged.contents,
+        contents: staged.contents.clone(),
         backup,
-        current,
-        current_schema,
+        target,
+        current_schema: request.current_schema.unwrap_or(assumed),
     };
-    if plan.backup.schema_version > current_schema {
+    if plan.backup.schema_version > plan.current_schema {
         return Err(too_new(&plan).into());
     }
-    confirm(&plan)?;
     if request.dry_run {
+        rehearse(&plan, &staged, &request)?;
+        confirm(&plan)?;
         return Ok((plan, Outcome::default()));
     }
-
-    // From here on connections are open: a signal waits until they are closed.
-    let _deferral = Deferral::new();
-    let attempt = match exists {
-        true => Claim::attempt(&plan.library, request.timeout, checked)?,
-        false => Attempt::Useless(State::Blank),
-    };
-    let outcome = apply(
-        &mut plan,
-        staged.file,
-        attempt,
-        request.safety_directory,
-        request.archive,
-    )?;
+    confirm(&plan)?;
+    let outcome = apply(&mut plan, staged, stamp, &request)?;
+    new_directories.keep();
     Ok((plan, outcome))
 }
 
-/// Makes the staged database the library.
-fn apply(
-    plan: &mut Plan,
-    stage: Temporary,
-    attempt: Attempt,
-    safety_directory: Option<&Path>,
-    archive: Options,
-) -> anyhow::Result<Outcome> {
-    let time = archive.created_at;
-    let mut outcome = Outcome::default();
-    match attempt {
-        Attempt::Sound(claim, old) => {
-            if let Some(directory) = safety_directory {
-                outcome.safety_backup = Some(keep(&claim, &old, directory, archive)?);
-            }
-            signals::check()?;
-            replace(claim, &plan.library, &old, stage.path(), plan.contents.header)?;
+/// Where the archive is unpacked: beside the library, in a directory that is created where it is missing; a dry run, which
+/// creates none, unpacks elsewhere.
+fn place_for_stage(request: &Request<'_>, directory: &Path) -> anyhow::Result<(PathBuf, NewDirectories)> {
+    if request.dry_run && !directory.is_dir() {
+        return Ok((request.scratch.to_owned(), NewDirectories::default()));
+    }
+    let created = create_directory(directory);
+    let created = created.with_context(|| format!("cannot create the directory '{}'", directory.display()))?;
+    Ok((directory.to_owned(), created))
+}
+
+/// Checks the stage, and looks at what is there: side by side, for one core is enough for either.
+fn check_and_look(
+    staged: &Staged,
+    path: &Path,
+    request: &Request<'_>,
+) -> anyhow::Result<(Facts, Target, Option<FileStamp>)> {
+    let Request {
+        dry_run,
+        scratch,
+        timeout,
+        ..
+    } = *request;
+    let look = || -> anyhow::Result<_> {
+        if !dry_run {
+            return Ok(Target::read(path, scratch, timeout));
         }
-        Attempt::Useless(state) => {
-            signals::check()?;
-            let claimed = matches!(plan.current, Current::File(..));
-            let replacing = match (claimed, Place::of(&plan.library)?) {
-                (true, _) | (false, Place::EmptyFile) => true,
-                (false, Place::Free) => false,
-                // It was made while the question was open.
-                (false, Place::File) => return Err(locked(&plan.library).into()),
-            };
-            if claimed {
-                // It may have changed since the question.
-                plan.current = Current::File(state, modified(&plan.library));
+        if is_there(path)? {
+            alone(path)?;
+        }
+        Ok(Target::read_without_trace(path, scratch))
+    };
+    // Whoever looks rolls a hot journal back: not before the backup has proved good.
+    let hot = side_file_size(path, JOURNAL)?.is_some_and(|size| size > 0);
+    let (mut backup, looked) = thread::scope(|scope| {
+        let beside = match hot {
+            true => None,
+            // Where no thread can be started, one goes after the other.
+            false => thread::Builder::new()
+                .name("look".into())
+                .spawn_scoped(scope, look)
+                .ok(),
+        };
+        let backup = staged.check();
+        let broke_off = |_| Err(Kind::Failed.error("the look at the library broke off"));
+        (backup, beside.map(|thread| thread.join().unwrap_or_else(broke_off)))
+    });
+    // The stage's limit of memory is one for the process. Neither shall be judged by what the other takes.
+    if looked.is_some() && backup.as_ref().is_err_and(is_out_of_memory) {
+        backup = staged.check();
+    }
+    let backup = backup?;
+    let (target, stamp) = match looked.transpose()? {
+        Some(looked) if !looked.0.is_short_of_memory() => looked,
+        _ => look()?,
+    };
+    Ok((backup, target, stamp))
+}
+
+/// Makes the staged database the library.
+fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Request<'_>) -> anyhow::Result<Outcome> {
+    // From here on files are moved and connections are open: a signal waits until all is in order.
+    let _deferral = Deferral::new();
+    let path = plan.library.clone();
+    let mut outcome = Outcome::default();
+    if matches!(plan.target, Target::Empty) {
+        outcome.moved_aside = clear_side_files(&path, (request.clock)(), request.timeout)?;
+    }
+    let (target, lock) = occupy(&path, stamp, request.timeout)?;
+    let time = (request.clock)();
+    signals::check()?;
+    match (&target, lock) {
+        (Target::Missing, _) if !matches!(plan.target, Target::Missing) => {
+            return Err(Kind::Locked.error(format!("somebody just moved the library '{}' away", path.display())));
+        }
+        (Target::Missing, _) => {
+            outcome.moved_aside = install(staged.file, &path, false, time, request.timeout)?;
+        }
+        // It was made while the question was open.
+        (_, lock) if matches!(plan.target, Target::Missing) => {
+            drop(lock);
+            return Err(locked(&path).into());
+        }
+        (Target::Damaged(_), _) => {
+            outcome.moved_aside = install(staged.file, &path, true, time, request.timeout)?;
+        }
+        (Target::Empty | Target::Library(_), Some(lock)) => {
+            let stage = stage_of(&staged);
+            let work = Work::find(lock.connection(), &stage)?;
+            work.require_space(&path)?;
+            if let (Target::Library(old), Some(directory)) = (&target, request.safety_directory) {
+                let archive = Options {
+                    created_at: time,
+                    ..request.archive.clone()
+                };
+                outcome.safety_backup = Some(write_safety_backup(&lock, old, directory, archive)?);
             }
-            outcome.moved_aside = install(stage, &plan.library, replacing, time)?;
+            signals::check()?;
+            replace(lock, &path, &stage, &work)?;
+        }
+        (Target::Empty | Target::Library(_) | Target::Foreign(_) | Target::Unknown(_), lock) => {
+            drop(lock);
+            target.refused(&path)?;
+            return Err(Kind::Failed.error("the library could not be locked"));
         }
     }
+    plan.target = target;
     Ok(outcome)
 }
 
-/// Packs the claimed library into a safety backup in `directory`.
-fn keep(claim: &Claim, facts: &Facts, directory: &Path, archive: Options) -> anyhow::Result<PathBuf> {
-    let failed = || format!("cannot make a safety backup in '{}'", directory.display());
-    let time = archive.created_at;
-    create_directory(directory).with_context(failed)?;
-    sweep(directory);
-    let file = NewFile::create(directory).with_context(failed)?;
-    let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive).with_context(failed)?;
-    pages(claim.connection(), |page| {
-        signals::check()?;
-        writer.write(page)
-    })
-    .with_context(failed)?;
-    writer.finish(facts).with_context(failed)?;
-    file.publish(candidates(directory, time, true)).with_context(failed)
+/// What is there once nobody else has it open, and the lock that proves that, where a lock can.
+fn occupy(path: &Path, stamp: Option<FileStamp>, timeout: Duration) -> anyhow::Result<(Target, Option<ExclusiveLock>)> {
+    if !is_there(path)? {
+        return Ok((Target::Missing, None));
+    }
+    // What still looks as it did when it was checked and found sound is not checked once more.
+    let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
+    let (target, lock) = match ExclusiveLock::take(path, timeout) {
+        Ok(lock) => (Target::of(lock.connection(), known_sound), Some(lock)),
+        Err(error) => (Target::from_error(error), None),
+    };
+    match target {
+        // Nothing but the absence of other locks can prove it here.
+        Target::Damaged(_) => {
+            drop(lock);
+            alone(path)?;
+            Ok((target, None))
+        }
+        Target::Unknown(error) if lock.is_none() => Err(error),
+        _ => Ok((target, lock)),
+    }
+}
+
+/// Makes the checks that a restore would make after the question.
+fn rehearse(plan: &Plan, staged: &Staged, request: &Request<'_>) -> anyhow::Result<()> {
+    match &plan.target {
+        Target::Missing => {
+            let directory = parent(&plan.library);
+            // Where it exists the stage is in it already.
+            let missing = if directory.is_dir() {
+                0
+            } else {
+                staged.contents.database_size
+            };
+            require_place(directory, missing)
+        }
+        Target::Empty | Target::Library(_) => {
+            let Some(live) = open_if_any(&plan.library, request.scratch)? else {
+                return Ok(());
+            };
+            Work::find(live.connection(), &stage_of(staged))?.require_space(&plan.library)?;
+            if let (Target::Library(facts), Some(directory)) = (&plan.target, request.safety_directory) {
+                rehearse_safety_backup(&live, facts, directory, &request.archive)?;
+            }
+            live.close()
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The library, unless it is a file of no bytes.
+fn open_if_any(path: &Path, scratch: &Path) -> anyhow::Result<Option<Live>> {
+    match path.metadata() {
+        Ok(meta) if meta.len() == 0 => Ok(None),
+        _ => Live::open_without_trace(path, scratch).map(Some),
+    }
+}
+
+fn stage_of(staged: &Staged) -> Stage<'_> {
+    Stage {
+        path: staged.file.path(),
+        header: staged.contents.header,
+        size: staged.contents.database_size,
+    }
+}
+
+/// Whether there is a file by the name of the library that this process may read and write.
+fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let shown = path.display();
+    let meta = match path.metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
+    };
+    if !meta.is_file() {
+        let message = format!("'{shown}' is no file, so no library can be restored there");
+        return Err(Kind::Failed.error(message));
+    }
+    match access(path, Access::READ_OK | Access::WRITE_OK) {
+        Ok(()) => Ok(true),
+        // Another restore has just moved it aside.
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => {
+            let message = format!("cannot write the library '{shown}'");
+            Err(anyhow::Error::new(io::Error::from(error)).context(message))
+        }
+    }
 }
 
 /// Follows symlinks to the file that they stand for, which need not exist.
@@ -235,91 +352,6 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
         }
     }
     Err(Kind::Failed.error(format!("'{shown}' is a symlink that leads nowhere")))
-}
-
-/// What is by the name of the library.
-enum Place {
-    /// Nothing.
-    Free,
-    /// A file without content that nobody has a lock on.
-    EmptyFile,
-    /// A file that this process may write: it has to be claimed.
-    File,
-}
-
-impl Place {
-    fn of(path: &Path) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let meta = match path.metadata() {
-            Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Place::Free),
-            Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
-        };
-        if !meta.is_file() {
-            let message = format!("'{shown}' is no file, so no library can be restored there");
-            return Err(Kind::Failed.error(message));
-        }
-        match access(path, Access::READ_OK | Access::WRITE_OK) {
-            Ok(()) => {}
-            // Another restore has just moved it aside.
-            Err(Errno::NOENT) => return Ok(Place::Free),
-            Err(error) => {
-                let message = format!("cannot write the library '{shown}'");
-                return Err(anyhow::Error::new(io::Error::from(error)).context(message));
-            }
-        }
-        if meta.len() > 0 {
-            return Ok(Place::File);
-        }
-        alone(path)?;
-        Ok(Place::EmptyFile)
-    }
-}
-
-/// Looks at the library as any reader of it does. Also returns how its files look if it is sound and they
-/// stayed so meanwhile.
-fn look(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<(Current, Option<Looks>)> {
-    let _deferral = Deferral::new();
-    let before = Looks::of(path)?;
-    let state = match Live::open(path, scratch, timeout) {
-        Ok(live) => {
-            let state = State::of(live.connection(), true);
-            live.close()?;
-            state.with_context(|| format!("'{}'", path.display()))?
-        }
-        Err(error) if !is_damage(&error) => return Err(error),
-        // Whether it is of use is decided when it is claimed.
-        Err(error) => State::Damaged(describe(&error)),
-    };
-    let sound = matches!(state, State::Library(_)) && Looks::of(path)? == before;
-    Ok((Current::File(state, modified(path)), sound.then_some(before)))
-}
-
-/// Looks at the library without a trace, and with every check that the claim would make.
-fn look_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<(Current, Option<Looks>)> {
-    alone(path)?;
-    let state = match Live::open_without_trace(path, scratch) {
-        Ok(live) => {
-            let state = State::of(live.connection(), true);
-            live.close()?;
-            state.with_context(|| format!("'{}'", path.display()))?
-        }
-        Err(error) if kind(&error) == Kind::NoSpace => return Err(error),
-        Err(error) => State::Damaged(describe(&error)),
-    };
-    Ok((Current::File(state, modified(path)), None))
-}
-
-fn modified(path: &Path) -> Option<SystemTime> {
-    path.metadata().ok()?.modified().ok()
-}
-
-/// The schema that the installed VPO has, as far as the library tells.
-fn assumed_schema(current: &Current) -> u64 {
-    match current {
-        Current::File(State::Library(facts), _) => facts.schema_version.max(KNOWN_SCHEMA),
-        _ => KNOWN_SCHEMA,
-    }
 }
 
 fn too_new(plan: &Plan) -> Failure {

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -10,10 +12,10 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::live::{Live, damaged};
-use crate::database::{Facts, immutable, quick_check};
+use crate::database::{Facts, immutable, quick_check, stop_when};
 use crate::failure::Kind;
 use crate::files::{Temporary, read_full, require_space};
-use crate::signals::{self, Deferral};
+use crate::signals;
 
 /// Bytes that are handed on at once, and buffers for them.
 const PIECE: usize = 256 * 1024;
@@ -48,8 +50,6 @@ pub fn snapshot(
     options: &SnapshotOptions,
     watch: impl FnMut(&Facts, usize),
 ) -> anyhow::Result<Facts> {
-    // Until the connections are closed: an abrupt end would leave side files.
-    let _deferral = Deferral::new();
     let live = Live::open(path, &options.scratch, options.timeout)?;
     if live.blocks_nobody()? {
         // Before the facts are looked for, which keeps one core busy, not two.
@@ -150,45 +150,47 @@ fn send_file(mut file: &File, mut send: impl FnMut(&[u8]) -> anyhow::Result<()>)
 /// A quick_check on a thread of its own.
 struct Check {
     thread: JoinHandle<anyhow::Result<()>>,
-    interrupt: rusqlite::InterruptHandle,
+    cancel: Arc<AtomicBool>,
 }
 
 impl Check {
     /// Of the library, through a connection of its own.
-    fn of_library(live: Live) -> anyhow::Result<Self> {
-        let interrupt = live.interrupt_handle();
+    fn of_library(mut live: Live) -> anyhow::Result<Self> {
+        let cancel = Arc::default();
+        live.stop_when(Arc::clone(&cancel))?;
         let work = move || {
             let checked = live.check();
             checked.and(live.close())
         };
-        Self::start(interrupt, work)
+        Self::start(cancel, work)
     }
 
     /// Of a copy that nobody writes, made of `library`.
     fn of_copy(path: &Path, library: &Path) -> anyhow::Result<Self> {
-        let connection = immutable(path)?;
-        let interrupt = connection.get_interrupt_handle();
+        let cancel = Arc::default();
+        let mut connection = immutable(path)?;
+        stop_when(&mut connection, Arc::clone(&cancel))?;
         let library = library.to_owned();
-        let work = move || quick_check(&connection).map_err(|error| damaged(&library, error));
-        Self::start(interrupt, work)
+        let work = move || quick_check(&connection).map_err(|error| damaged(&library, error, "check"));
+        Self::start(cancel, work)
     }
 
     fn start(
-        interrupt: rusqlite::InterruptHandle,
+        cancel: Arc<AtomicBool>,
         work: impl FnOnce() -> anyhow::Result<()> + Send + 'static,
     ) -> anyhow::Result<Self> {
         let thread = thread::Builder::new().name("check".into()).spawn(work);
         let thread = thread.context("cannot start a thread")?;
-        Ok(Check { thread, interrupt })
+        Ok(Check { thread, cancel })
     }
 
     /// Waits for the result, or with `give_up` stops the check.
     fn result(check: Option<Self>, give_up: bool) -> anyhow::Result<()> {
-        let Some(Check { thread, interrupt }) = check else {
+        let Some(Check { thread, cancel }) = check else {
             return Ok(());
         };
         if give_up {
-            interrupt.interrupt();
+            cancel.store(true, Ordering::Relaxed);
         }
         let joined = thread.join();
         joined.unwrap_or_else(|_| Err(Kind::Failed.error("the check of the library broke off")))

@@ -13,5 +13,6 @@ mod pack;
 mod restore;
 mod roundtrip;
 mod snapshot;
+mod target;
 mod verify;
 mod wrapper;

@@ -1,7 +1,7 @@
 //! `vpo-unpack-restore`: the library is the old one or the new one, whole, whatever happens.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -220,24 +220,6 @@ fn other_page_sizes_and_auto_vacuum() {
         peer.close();
         let safety = scene.world.path("safe").join(&names(&scene.world.path("safe"))[0]);
         same_content(&what, &dump_bytes(&unpack(&read(safety)).0), &scene.old);
-    }
-}
-
-#[test]
-fn nothing_to_lose_is_moved_aside() {
-    let empty: &dyn Fn(&Path) = &|path| write(path, b"");
-    let blank: &dyn Fn(&Path) = &|path| sqlite(path, "PRAGMA user_version = 7");
-    for prepare in [empty, blank] {
-        let scene = Scene::new();
-        let library = scene.world.library();
-        std::fs::remove_file(&library).unwrap();
-        prepare(&library);
-        let was = read(&library);
-        scene.restore(&["--safety-dir", "safe"]).ok();
-        same("bytes", &read(&library), &read(scene.world.path("new.db")));
-        let aside = scene.aside();
-        assert_eq!(aside.len(), 1);
-        assert_eq!(read(&aside[0]), was);
     }
 }
 

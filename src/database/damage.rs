@@ -1,17 +1,64 @@
-//! Why SQLite failed: what the system said.
+//! What proves that a database is damaged, and why SQLite failed where nothing proves that.
 
 use std::ffi::c_int;
-use std::io;
+use std::{fmt, io};
 
-use rusqlite::{Connection, ffi};
+use rusqlite::{Connection, ErrorCode, ffi};
 use rustix::io::Errno;
 
 use crate::failure::{Kind, describe, is_full, kind};
 
-/// To SQLite most failures to write are a "disk I/O error", and a failure to read is damage. Where the system says that
-/// the device or the quota is full, or that it could not read, the error, which was given by `connection` last, says so
-/// too.
-pub fn with_reason(connection: &Connection, error: anyhow::Error) -> anyhow::Error {
+/// Proof that a database is damaged: SQLite said SQLITE_CORRUPT or SQLITE_NOTADB of bytes that could be read, or
+/// quick_check found something in its structure. Nothing else is: no lock, limit, missing memory, I/O error or unknown
+/// function, no value of an unexpected type, and no query that fails.
+#[derive(Debug)]
+pub struct Damage {
+    found_by: &'static str,
+    /// What was found, a failure of [`Kind::Database`].
+    found: anyhow::Error,
+}
+
+impl Damage {
+    /// By quick_check.
+    pub(super) fn in_structure(found: &str) -> anyhow::Error {
+        let found_by = "quick_check found damage";
+        let found = Kind::Database.error(found);
+        anyhow::Error::new(Damage { found_by, found })
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.found_by)
+    }
+}
+
+impl std::error::Error for Damage {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(self.found.as_ref())
+    }
+}
+
+/// True if `error` is, or comes of, the proof that a database is damaged.
+pub fn is_damage(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| cause.is::<Damage>())
+}
+
+/// True if SQLite did not get the memory that it asked for.
+pub fn is_out_of_memory(error: &anyhow::Error) -> bool {
+    code(error) == Some(ErrorCode::OutOfMemory)
+}
+
+/// SQLite's result code, if the error is one of SQLite's.
+pub(super) fn code(error: &anyhow::Error) -> Option<ErrorCode> {
+    let cause = error.chain().find_map(|cause| cause.downcast_ref::<rusqlite::Error>());
+    cause.and_then(rusqlite::Error::sqlite_error_code)
+}
+
+/// Says what an error of SQLite, given by `connection` last, means. To SQLite most failures to write are a "disk I/O
+/// error", and some failures to read are damage: where the system said that the device or the quota is full, or that it
+/// could not read, the error says so. What is left of SQLITE_CORRUPT and SQLITE_NOTADB is [`Damage`].
+pub fn explain(connection: &Connection, error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
         Kind::Failed => {
             // SAFETY: the handle is that of a connection that is open while it is borrowed; only a field of it is read.
@@ -27,7 +74,14 @@ pub fn with_reason(connection: &Connection, error: anyhow::Error) -> anyhow::Err
                 .because(format!("its file can't be read ({})", describe(&error)))
                 .source(io::Error::from(number))
                 .into(),
-            _ => error,
+            _ if is_damage(&error) => error,
+            _ => match code(&error) {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => anyhow::Error::new(Damage {
+                    found_by: "SQLite finds it damaged",
+                    found: error,
+                }),
+                _ => error,
+            },
         },
         _ => error,
     }
@@ -36,12 +90,6 @@ pub fn with_reason(connection: &Connection, error: anyhow::Error) -> anyhow::Err
 /// What SQLite's Unix VFS takes for a damaged file system, and the virtual machine for a damaged database: it makes
 /// SQLITE_CORRUPT of SQLITE_IOERR_CORRUPTFS.
 const UNREADABLE: [Errno; 3] = [Errno::RANGE, Errno::IO, Errno::NXIO];
-
-/// True if the system could not read a file that SQLite was asked for.
-pub fn is_unreadable(error: &anyhow::Error) -> bool {
-    let cause = error.chain().find_map(|cause| cause.downcast_ref::<io::Error>());
-    cause.is_some_and(|cause| Errno::from_io_error(cause).is_some_and(|number| UNREADABLE.contains(&number)))
-}
 
 /// The last error that the system gave for the database file, or for its log or journal
 /// (<https://www.sqlite.org/c3ref/c_fcntl_begin_atomic_write.html>, SQLITE_FCNTL_LAST_ERRNO).

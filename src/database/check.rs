@@ -1,0 +1,147 @@
+//! SQLite's own check of a database, and what is taken from a connection before it looks at content from elsewhere.
+
+use std::ffi::c_int;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode};
+
+use super::damage::{Damage, explain};
+use crate::failure::Kind;
+use crate::signals;
+
+/// How many of its own operations SQLite does between two looks at whether it is to stop.
+pub(super) const OPERATIONS: c_int = 1000;
+
+/// Takes from a connection what content that came from elsewhere could misuse (<https://www.sqlite.org/security.html>),
+/// and lets a signal interrupt it.
+///
+/// Collations that SQLite does not know compare as bytes. Nothing here depends on the order: quick_check compares no
+/// keys, and our queries name their collation.
+pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
+    connection.pragma_update(None, "mmap_size", 0)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    // A violated constraint is no damage, and one may take long, or name a function that is not here.
+    connection.pragma_update(None, "ignore_check_constraints", true)?;
+    connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
+    connection.progress_handler(OPERATIONS, Some(|| signals::pending().is_some()))
+}
+
+/// Lets `cancel` stop what `connection` does, or is about to do: an interrupt before a statement begins would be lost.
+pub(crate) fn stop_when(connection: &mut Connection, cancel: Arc<AtomicBool>) -> rusqlite::Result<()> {
+    let stop = move || cancel.load(Ordering::Relaxed) || signals::pending().is_some();
+    connection.progress_handler(OPERATIONS, Some(stop))
+}
+
+/// What quick_check says of values that break a rule of their table, and not of how the table is stored
+/// (`pragma.c`, "Verify datatypes for all columns").
+const VIOLATIONS: [&str; 5] = [
+    "NULL value in ",
+    "non-",
+    "NUMERIC value in ",
+    "TEXT value in ",
+    "CHECK constraint failed in ",
+];
+
+/// What quick_check says where it could not look: too little memory, an I/O error (`btree.c`, checkTreePage, checkList;
+/// `fts5_main.c`). All that it says besides may be a consequence.
+const UNSEEN: [&str; 3] = [
+    "unable to get the page. error code=",
+    "failed to get page ",
+    "unable to validate the inverted index",
+];
+
+/// Codes of pages that could be read, and are wrong: SQLITE_CORRUPT, SQLITE_NOTADB.
+const WRONG_PAGE: [&str; 2] = ["11", "26"];
+
+/// Runs `PRAGMA quick_check` over the structure of the database: every page, record and index. Values that break a
+/// constraint are not its subject.
+///
+/// # Errors
+/// [`Damage`] with the first thing that it found. Whatever keeps SQLite from checking, as what it is: it proves nothing.
+pub fn quick_check(connection: &Connection) -> anyhow::Result<()> {
+    let found = findings(connection).map_err(|error| match error.sqlite_error_code() {
+        // Its stop is not its failure.
+        Some(ErrorCode::OperationInterrupted) => anyhow::Error::new(error),
+        _ => anyhow::Error::new(error).context("quick_check failed"),
+    });
+    let judged = found.and_then(|found| judge(&found));
+    judged.map_err(|error| explain(connection, error))
+}
+
+/// The rows of quick_check, `ok` left out. It stops after a hundred; those about the structure come first.
+fn findings(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut statement = connection.prepare("PRAGMA quick_check")?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    rows.filter(|row| row.as_ref().map_or(true, |row| row != "ok"))
+        .collect()
+}
+
+fn judge(found: &[String]) -> anyhow::Result<()> {
+    let lines = || found.iter().flat_map(|row| row.lines());
+    if let Some(line) = lines().find(|line| is_unseen(line)) {
+        return Err(Kind::Failed.error(format!("quick_check could not look at all of it: {line}")));
+    }
+    let damage =
+        lines().find(|line| !line.starts_with("*** in database") && !VIOLATIONS.iter().any(|v| line.starts_with(v)));
+    damage.map_or(Ok(()), |line| Err(Damage::in_structure(line)))
+}
+
+fn is_unseen(line: &str) -> bool {
+    UNSEEN.iter().any(|what| {
+        let Some(at) = line.find(what) else { return false };
+        let code = &line[at + what.len()..];
+        !(what.ends_with("code=") && WRONG_PAGE.contains(&code))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::is_damage;
+
+    #[test]
+    fn only_structure_is_damage() {
+        let cases = [
+            (
+                &["*** in database main ***\nTree 3 page 9: btreeInitPage() returns error code 11"][..],
+                Some(true),
+            ),
+            (
+                &["*** in database main ***\nTree 3 page 9: unable to get the page. error code=11"],
+                Some(true),
+            ),
+            (
+                &["*** in database main ***\nTree 3 page 9: unable to get the page. error code=7"],
+                Some(false),
+            ),
+            (
+                &[
+                    "*** in database main ***\nTree 3 page 9: unable to get the page. error code=266\nPage 5: never used",
+                ],
+                Some(false),
+            ),
+            (
+                &["*** in database main ***\nTree 3 page 9 cell 1: failed to get page 10"],
+                Some(false),
+            ),
+            (&["wrong # of entries in index i"], Some(true)),
+            (&["NULL value in files.path", "NUMERIC value in files.path"], None),
+            (
+                &["NULL value in files.path", "wrong # of entries in index i"],
+                Some(true),
+            ),
+            (&[], None),
+        ];
+        for (rows, damage) in cases {
+            let rows: Vec<_> = rows.iter().map(|row| row.to_string()).collect();
+            let judged = judge(&rows).err().map(|error| is_damage(&error));
+            assert_eq!(judged, damage, "{rows:?}");
+        }
+    }
+}

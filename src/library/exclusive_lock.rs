@@ -1,0 +1,123 @@
+//! Proof that nobody else has the library open, held for as long as the lock lives.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags};
+
+use super::busy_handler::wait_for_locks;
+use super::holder::{Holder, locked};
+use crate::database::{WAL, explain, harden, side_file_size};
+use crate::failure::{Kind, kind};
+use crate::signals::Deferral;
+
+/// An open exclusive transaction on the library, in SQLite's exclusive locking mode.
+///
+/// In WAL mode every open connection, an idle one too, holds a shared lock, so that holding the exclusive one proves
+/// that there is none. `BEGIN EXCLUSIVE` in the normal locking mode would prove nothing: a WAL-mode reader goes on.
+/// In rollback-journal mode it proves that nobody is in a transaction; idle connections notice the new schema cookie.
+///
+/// While it lives, signals wait: an abrupt end would leave side files.
+pub struct ExclusiveLock {
+    // In this order: closing any descriptor of the file drops the locks of this process, and the process may end when the
+    // last field is dropped.
+    connection: Connection,
+    file: File,
+    _deferral: Deferral,
+}
+
+impl ExclusiveLock {
+    /// Takes the lock on the library at `path`, symlinks resolved, waiting up to `timeout`. This recovers a hot journal or a
+    /// log left by a crash.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with the process that uses it; [`Damage`](crate::database::Damage) where SQLite can't open it for
+    /// that; else why it could not be opened.
+    pub fn take(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
+        let _deferral = Deferral::new();
+        let cannot = || format!("cannot use the library '{}'", path.display());
+        // Before SQLite has any lock: see the fields.
+        let file = File::options().read(true).write(true).open(path).with_context(cannot)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags).with_context(cannot)?;
+        let begun = begin(&mut connection, timeout).map_err(|error| explain(&connection, error));
+        // Until the content is replaced, the log stays as it is, with whatever it holds.
+        let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
+        match begun {
+            Ok(()) => Ok(ExclusiveLock {
+                connection,
+                file,
+                _deferral,
+            }),
+            Err(error) => {
+                drop(connection);
+                drop(file);
+                Err(match kind(&error) {
+                    Kind::Locked => locked(path).into(),
+                    _ => error.context(cannot()),
+                })
+            }
+        }
+    }
+
+    /// The connection, inside its exclusive transaction.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The same, to be changed.
+    pub(super) fn connection_mut(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// The file itself, as it is below SQLite and its log.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Closes the connection, and with it gives up the lock.
+    pub(super) fn close(self) -> rusqlite::Result<()> {
+        let ExclusiveLock {
+            connection,
+            file: _file,
+            _deferral,
+        } = self;
+        connection.close().map_err(|(_, error)| error)
+    }
+}
+
+fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {
+    // SQLite falls back to that where the first open fails, and then can't take its locks: an "I/O error".
+    if connection.is_readonly("main")? {
+        return Err(Kind::Failed.error("it can be opened for reading only"));
+    }
+    wait_for_locks(connection, timeout)?;
+    harden(connection)?;
+    // Before the first access to the file, so that no shared memory is used.
+    let mode: String = connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
+    debug_assert_eq!(mode, "exclusive");
+    // Not possible inside a transaction. In WAL mode EXTRA is FULL; in rollback mode it also flushes the directory after the
+    // journal is gone, which is the commit there.
+    connection.pragma_update(None, "synchronous", "EXTRA")?;
+    connection.execute_batch("BEGIN EXCLUSIVE")?;
+    Ok(())
+}
+
+/// Makes sure that no other process has a lock on a file that SQLite can't help with. Our own connections to it must be
+/// closed.
+pub fn alone(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    let found = Holder::find(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => Kind::Locked.error(format!("somebody just moved the library '{shown}' away")),
+        _ => anyhow::Error::new(error).context(format!("cannot ask who uses '{shown}'")),
+    })?;
+    match found {
+        Some(_) => Err(locked(path).into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,59 @@
+//! The library that is about to be replaced, kept as a backup.
+
+use std::path::{Path, PathBuf};
+
+use crate::archive::{Options, Writer};
+use crate::backups::{candidates, estimate};
+use crate::database::Facts;
+use crate::failure::kind;
+use crate::files::{NewFile, create_directory, require_place, sweep};
+use crate::signals;
+
+use super::exclusive_lock::ExclusiveLock;
+use super::live::{Live, pages};
+
+/// Packs the locked library into a safety backup in `directory`, and flushes it to disk.
+///
+/// # Errors
+/// Of every kind; there is no file then, and no directory that was not there before.
+pub fn write_safety_backup(
+    lock: &ExclusiveLock,
+    facts: &Facts,
+    directory: &Path,
+    archive: Options,
+) -> anyhow::Result<PathBuf> {
+    write(lock, facts, directory, archive).map_err(|error| failed(directory, error))
+}
+
+fn write(lock: &ExclusiveLock, facts: &Facts, directory: &Path, archive: Options) -> anyhow::Result<PathBuf> {
+    let time = archive.created_at;
+    let new_directories = create_directory(directory)?;
+    sweep(directory, None);
+    let file = NewFile::create(directory)?;
+    let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive)?;
+    pages(lock.connection(), |page| {
+        signals::check()?;
+        writer.write(page)
+    })?;
+    writer.finish(facts)?;
+    let path = file.publish(candidates(directory, time, true))?;
+    new_directories.keep();
+    Ok(path)
+}
+
+/// Makes sure, without leaving anything, that a safety backup of the library of `live` can be made in `directory`.
+///
+/// # Errors
+/// Those of [`write_safety_backup`], as far as can be told before.
+pub fn rehearse_safety_backup(live: &Live, facts: &Facts, directory: &Path, archive: &Options) -> anyhow::Result<()> {
+    let rehearsed = estimate(live.connection(), facts, archive.level).and_then(|size| require_place(directory, size));
+    rehearsed.map_err(|error| failed(directory, error))
+}
+
+fn failed(directory: &Path, error: anyhow::Error) -> anyhow::Error {
+    kind(&error)
+        .because(format!("cannot make a safety backup in '{}'", directory.display()))
+        .hint("--safety-dir DIR keeps the replaced library elsewhere, --no-safety-backup does not keep it")
+        .source(error)
+        .into()
+}

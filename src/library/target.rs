@@ -1,0 +1,104 @@
+//! What is where the library belongs: the one thing that every decision of a restore depends on.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use rusqlite::Connection;
+
+use super::live::{FileStamp, Live};
+use crate::database::{Facts, is_damage, is_out_of_memory, quick_check};
+use crate::failure::{Kind, describe};
+
+/// What is where the library belongs.
+#[derive(Debug)]
+pub enum Target {
+    /// No file.
+    Missing,
+    /// A file of no bytes, or a database without tables: there is nothing to lose, but somebody may have it open.
+    Empty,
+    /// A VPO library.
+    Library(Facts),
+    /// A sound database that is something else, for this reason. It is never touched.
+    Foreign(String),
+    /// A file that is proven damaged ([`Damage`](crate::database::Damage)), by this.
+    Damaged(String),
+    /// Something that could not be looked at. It is never touched.
+    Unknown(anyhow::Error),
+}
+
+impl Target {
+    /// Looks at the database of `connection`; unless it is `known_sound`, quick_check has to pass.
+    pub fn of(connection: &Connection, known_sound: bool) -> Self {
+        Self::look(connection, known_sound).unwrap_or_else(Self::from_error)
+    }
+
+    /// What an error says of a database that could not be opened, or looked at.
+    pub fn from_error(error: anyhow::Error) -> Self {
+        match is_damage(&error) {
+            true => Target::Damaged(describe(&error)),
+            false => Target::Unknown(error),
+        }
+    }
+
+    fn look(connection: &Connection, known_sound: bool) -> anyhow::Result<Self> {
+        if !known_sound {
+            quick_check(connection)?;
+        }
+        let facts = Facts::find(connection)?;
+        let tables: i64 = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        Ok(match facts {
+            Ok(facts) => Target::Library(facts),
+            Err(_) if tables == 0 => Target::Empty,
+            Err(why) => Target::Foreign(why),
+        })
+    }
+
+    /// Looks at the file at `path`, symlinks resolved, as any reader of the library does. Also returns its stamp, if it is
+    /// a library and stayed as it was meanwhile.
+    pub(super) fn read(path: &Path, scratch: &Path, timeout: Duration) -> (Self, Option<FileStamp>) {
+        Self::read_by(path, || Live::open(path, scratch, timeout))
+    }
+
+    /// The same, so that not even a side file changes.
+    pub(super) fn read_without_trace(path: &Path, scratch: &Path) -> (Self, Option<FileStamp>) {
+        Self::read_by(path, || Live::open_without_trace(path, scratch))
+    }
+
+    fn read_by(path: &Path, open: impl Fn() -> anyhow::Result<Live>) -> (Self, Option<FileStamp>) {
+        let look = || {
+            match path.metadata() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Target::Missing, None)),
+                Ok(meta) if meta.len() == 0 => return Ok((Target::Empty, None)),
+                _ => {}
+            }
+            let before = FileStamp::of(path)?;
+            let live = open()?;
+            let target = Target::of(live.connection(), false);
+            live.close()?;
+            let unchanged = matches!(target, Target::Library(_)) && FileStamp::of(path)? == before;
+            Ok((target, unchanged.then_some(before)))
+        };
+        look().unwrap_or_else(|error| (Self::from_error(error), None))
+    }
+
+    /// True if it could not be looked at because SQLite got too little memory.
+    pub fn is_short_of_memory(&self) -> bool {
+        matches!(self, Target::Unknown(error) if is_out_of_memory(error))
+    }
+
+    /// The error of what is never touched.
+    pub fn refused(self, path: &Path) -> anyhow::Result<Self> {
+        match self {
+            Target::Unknown(error) => {
+                Err(error).with_context(|| format!("cannot look at the library '{}'", path.display()))
+            }
+            Target::Foreign(why) => Err(Kind::Database
+                .because(format!("'{}' is {why}; it will not be replaced", path.display()))
+                .hint("is --db right? a sound database that is no VPO library is never touched")
+                .into()),
+            usable => Ok(usable),
+        }
+    }
+}

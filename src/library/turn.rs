@@ -1,0 +1,77 @@
+//! Restores of one library take turns where they move files: each would take the other's for its own.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
+
+use crate::failure::Kind;
+use crate::files::lock_path;
+use crate::signals;
+
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// A lock that belongs to one library, whether or not there is a file by its name: an empty file beside it, locked with
+/// flock(2), that is gone with the lock. A killed run leaves it unlocked.
+pub struct Turn {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Turn {
+    /// Waits for it up to `timeout`, or until a signal asks the process to end.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] where another restore has it for so long.
+    pub fn take(library: &Path, timeout: Duration) -> anyhow::Result<Self> {
+        let path = lock_path(library);
+        let begun = Instant::now();
+        loop {
+            signals::check()?;
+            if let Some(file) = attempt(&path)? {
+                return Ok(Turn { path, _file: file });
+            }
+            if begun.elapsed() >= timeout {
+                return Err(Kind::Locked
+                    .because(format!("another restore of '{}' is about to end", library.display()))
+                    .hint("try again when it has ended; --timeout SECONDS waits longer")
+                    .into());
+            }
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// One attempt; `None` while another has it.
+fn attempt(path: &Path) -> io::Result<Option<File>> {
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(path)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
+        return Ok(None);
+    }
+    // Where locks are not supported, there is no turn to wait for.
+    let mine = file.metadata()?;
+    // Who had it before has removed the file after this one was opened.
+    let still_there = path
+        .symlink_metadata()
+        .is_ok_and(|now| (now.dev(), now.ino()) == (mine.dev(), mine.ino()));
+    Ok(still_there.then_some(file))
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // While it is locked: whoever has opened it meanwhile looks again.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
