@@ -1,10 +1,13 @@
 //! What a VPO library says of itself.
 
+use std::path::Path;
+
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::reason::with_reason;
+use super::source::{self, Source};
 use super::staged::patience_lost;
 use crate::failure::Kind;
 
@@ -21,6 +24,12 @@ pub struct Facts {
     pub database_size_bytes: u64,
     /// Bytes in a page.
     pub page_size: u32,
+    /// Name of the machine on which the library was read, where known.
+    #[serde(default)]
+    pub source_host: Option<String>,
+    /// Absolute path of the library that was read, symlinks resolved, where known.
+    #[serde(default)]
+    pub source_path: Option<String>,
 }
 
 impl Facts {
@@ -31,6 +40,24 @@ impl Facts {
     /// file could not be read.
     pub fn read(connection: &Connection) -> anyhow::Result<Self> {
         Self::ask(connection).map_err(|error| with_reason(connection, patience_lost(error)))
+    }
+
+    /// The same facts, of the library at `path` on this machine. What is not UTF-8, or longer than [`MAX_SOURCE`], stays
+    /// unknown.
+    ///
+    /// [`MAX_SOURCE`]: super::MAX_SOURCE
+    pub fn of_library(mut self, path: &Path) -> Self {
+        self.source_host = source::host();
+        self.source_path = source::path(path);
+        self
+    }
+
+    /// The library that was read, where host and path are known.
+    pub fn source(&self) -> Option<Source> {
+        Some(Source {
+            host: self.source_host.clone()?,
+            path: self.source_path.clone()?,
+        })
     }
 
     fn ask(connection: &Connection) -> anyhow::Result<Self> {
@@ -68,6 +95,8 @@ impl Facts {
                 .map_err(|_| Kind::Database.error("the sizes of its files add up to less than nothing"))?,
             database_size_bytes: number("PRAGMA page_count")?.saturating_mul(page_size),
             page_size: u32::try_from(page_size).context("impossible page size")?,
+            source_host: None,
+            source_path: None,
         })
     }
 }

@@ -177,7 +177,8 @@ impl Live {
 
     /// The facts of the state that is seen.
     pub fn facts(&self) -> anyhow::Result<Facts> {
-        Facts::read(&self.connection).with_context(|| format!("'{}'", self.path.display()))
+        let facts = Facts::read(&self.connection).with_context(|| format!("'{}'", self.path.display()))?;
+        Ok(facts.of_library(&self.path))
     }
 
     /// Hands every page, in order, to `sink`.

@@ -174,7 +174,12 @@ fn apply(
     match attempt {
         Attempt::Sound(claim, old) => {
             if let Some(directory) = safety_directory {
-                outcome.safety_backup = Some(keep(&claim, &old, directory, archive)?);
+                outcome.safety_backup = Some(keep(
+                    &claim,
+                    &old.clone().of_library(&plan.library),
+                    directory,
+                    archive,
+                )?);
             }
             signals::check()?;
             replace(claim, &plan.library, &old, stage.path(), plan.contents.header)?;
@@ -201,6 +206,10 @@ fn apply(
 /// Packs the claimed library into a safety backup in `directory`.
 fn keep(claim: &Claim, facts: &Facts, directory: &Path, archive: Options) -> anyhow::Result<PathBuf> {
     let failed = || format!("cannot make a safety backup in '{}'", directory.display());
+    let archive = Options {
+        replaced: true,
+        ..archive
+    };
     let time = archive.created_at;
     create_directory(directory).with_context(failed)?;
     sweep(directory);
