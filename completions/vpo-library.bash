@@ -92,7 +92,7 @@ _vpo_library() {
 
     case $program in
         vpo-snapshot) options='--no-check --stats --timeout --progress' ;;
-        vpo-pack) options='-l --level -t --threads --stats --created-at --vpo-version --progress' ;;
+        vpo-pack) options='-l --level -t --threads --stats --source --created-at --vpo-version --progress' ;;
         vpo-verify) options='--save --no-database-check --json --progress' ;;
         vpo-unpack-restore)
             options='--db -y --yes --dry-run --safety-dir --current-schema --timeout --json --progress'

@@ -27,19 +27,24 @@ const FIXED: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 20, 0, b'I', b'G'
 
 /// How hard to compress: libdeflate's levels, 0 (stored) to 12.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Level(CompressionLvl);
+pub struct Level(u8);
 
 impl Level {
     /// A level from 0 to 12.
     pub fn new(level: u8) -> Option<Self> {
-        CompressionLvl::new(level.into()).ok().map(Level)
+        (level <= 12).then_some(Level(level))
+    }
+
+    /// Its number.
+    pub fn number(self) -> u8 {
+        self.0
     }
 }
 
 impl Default for Level {
     /// Level 6.
     fn default() -> Self {
-        Level(CompressionLvl::default())
+        Level(6)
     }
 }
 
@@ -97,7 +102,8 @@ pub struct Deflater(Compressor);
 impl Deflater {
     /// One that compresses at `level`.
     pub fn new(level: Level) -> Self {
-        Deflater(Compressor::new(level.0))
+        // Every level that there is one of is known to libdeflate.
+        Deflater(Compressor::new(CompressionLvl::new(level.0.into()).unwrap_or_default()))
     }
 
     /// Writes block `number`, which holds `data`, at most [`BLOCK_SIZE`] bytes, to the beginning of `member`. The

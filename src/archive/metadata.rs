@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Layout;
-use crate::database::Facts;
+use super::block::Level;
+use crate::database::Source;
 use crate::time::Time;
 
 /// The longest string that metadata may have, in bytes.
@@ -39,27 +40,30 @@ pub struct Metadata {
     /// Bytes in a page of the database; not in VPO's own backups.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub page_size: Option<u32>,
+    /// A safety backup: the library as it was before a restore.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
+    /// Level of all blocks, 0 to 12; `None` where blocks of several levels are mixed, and where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compression_level: Option<u8>,
+    /// Name of the machine on which the library was read, where known.
+    pub source_host: Option<String>,
+    /// Absolute path of the library that was read, where known.
+    pub source_path: Option<String>,
 }
 
 impl Metadata {
-    /// The metadata of a backup that was made now by this project.
-    pub fn new(facts: &Facts, vpo_version: String, created_at: Time, sha256: String) -> Self {
-        Metadata {
-            vpo_version,
-            schema_version: facts.schema_version,
-            created_at: created_at.to_string(),
-            database_size_bytes: facts.database_size_bytes,
-            file_count: facts.file_count,
-            total_library_size_bytes: facts.total_library_size_bytes,
-            compression: "gzip".into(),
-            database_sha256: Some(sha256),
-            page_size: Some(facts.page_size),
-        }
-    }
-
     /// When the backup was made, to the second.
     pub fn time(&self) -> Option<Time> {
         self.created_at.parse().ok()
+    }
+
+    /// The library that was backed up, where host and path are known.
+    pub fn source(&self) -> Option<Source> {
+        Some(Source {
+            host: self.source_host.clone()?,
+            path: self.source_path.clone()?,
+        })
     }
 
     /// Reads and checks the metadata of an archive of the given layout.
@@ -82,6 +86,10 @@ impl Metadata {
             compression: fields.string("compression")?,
             database_sha256: fields.optional("database_sha256", Object::string)?,
             page_size: fields.optional("page_size", Object::page_size)?,
+            replaced: fields.ours("replaced", layout, Object::boolean)?.unwrap_or(false),
+            compression_level: fields.ours("compression_level", layout, Object::level)?,
+            source_host: fields.ours("source_host", layout, Object::nullable)?.flatten(),
+            source_path: fields.ours("source_path", layout, Object::nullable)?.flatten(),
         };
         let time = metadata.created_at.parse::<Time>();
         let exact = time.is_ok_and(|t| layout == Layout::Plain || t.to_string() == metadata.created_at);
@@ -169,6 +177,39 @@ impl Object {
         }
     }
 
+    fn boolean(&mut self, key: &str) -> Result<bool, String> {
+        self.field(key, "boolean")
+    }
+
+    fn level(&mut self, key: &str) -> Result<u8, String> {
+        let level: u8 = self.field(key, "compression level")?;
+        match Level::new(level) {
+            Some(level) => Ok(level.number()),
+            None => Err(format!("'{key}' is no compression level")),
+        }
+    }
+
+    fn nullable(&mut self, key: &str) -> Result<Option<String>, String> {
+        if self.0.get(key).is_some_and(|raw| raw.get() == "null") {
+            return Ok(None);
+        }
+        self.string(key).map(Some)
+    }
+
+    /// A field that only this project writes. What a plain archive has by its name may be something else, and tells
+    /// nothing then.
+    fn ours<T>(
+        &mut self,
+        key: &str,
+        layout: Layout,
+        read: impl Fn(&mut Self, &str) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        match self.optional(key, read) {
+            Err(_) if layout == Layout::Plain => Ok(None),
+            read => read,
+        }
+    }
+
     fn optional<T>(
         &mut self,
         key: &str,
@@ -250,6 +291,20 @@ mod tests {
             ("\"later\"", "\"page_size\"", "'page_size' is there twice"),
             ("\"later\"", "\"p\\u0061ge_size\"", "'page_size' is there twice"),
             (",\"page_size\":4096", "", "'page_size' is missing"),
+            ("later\":{", "replaced\":1,\"x\":{", "'replaced' is no boolean"),
+            ("later\":{", "replaced\":null,\"x\":{", "'replaced' is no boolean"),
+            (
+                "later\":{",
+                "compression_level\":13,\"x\":{",
+                "'compression_level' is no compression level",
+            ),
+            (
+                "later\":{",
+                "compression_level\":6.0,\"x\":{",
+                "'compression_level' is no compression level",
+            ),
+            ("later\":{", "source_host\":5,\"x\":{", "'source_host' is no string"),
+            ("later\":{", "source_path\":[],\"x\":{", "'source_path' is no string"),
         ];
         for (from, to, message) in cases {
             let json = good().replacen(from, to, 1);
@@ -277,5 +332,37 @@ mod tests {
             .replace("\"database_sha256\"", "\"x\"")
             .replace("\"page_size\"", "\"y\"");
         assert!(Metadata::parse(json.as_bytes(), Layout::Plain).is_ok());
+    }
+
+    #[test]
+    fn what_was_backed_up() {
+        let with = |fields: &str| good().replacen("\"later\":{", &format!("{fields},\"later\":{{"), 1);
+        let json = with(r#""replaced":true,"compression_level":12,"source_host":"nas","source_path":"/srv/l.db""#);
+        let metadata = parse(&json).unwrap();
+        assert!(metadata.replaced);
+        assert_eq!(metadata.compression_level, Some(12));
+        assert_eq!(metadata.source().unwrap().to_string(), "nas:/srv/l.db");
+        let again = serde_json::to_vec(&metadata).unwrap();
+        assert_eq!(Metadata::parse(&again, Layout::Blocks), Ok(metadata));
+        let half = parse(&with(r#""source_host":"nas","source_path":null"#)).unwrap();
+        assert_eq!((half.source_host.as_deref(), half.source()), (Some("nas"), None));
+        // The keys may mean something else where the archive comes from.
+        let long = format!(r#""source_host":"{}""#, "h".repeat(4097));
+        for foreign in [
+            r#""replaced":"no""#,
+            r#""compression_level":99"#,
+            r#""source_path":{}"#,
+            &long,
+        ] {
+            assert!(parse(&with(foreign)).is_err(), "{foreign}");
+            let plain = Metadata::parse(with(foreign).as_bytes(), Layout::Plain).unwrap();
+            let known = (
+                plain.replaced,
+                plain.compression_level,
+                plain.source_host,
+                plain.source_path,
+            );
+            assert_eq!(known, (false, None, None, None), "{foreign}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::ordered::Ordered;
 use super::reader::hex;
 use super::tar::{RECORD, header, padding};
 use super::{DATABASE_NAME, METADATA_NAME};
-use crate::database::Facts;
+use crate::database::{Facts, MAX_SOURCE, Source};
 use crate::failure::Kind;
 use crate::time::Time;
 
@@ -27,6 +27,10 @@ pub struct Options {
     pub created_at: Time,
     /// `vpo_version` in the metadata.
     pub vpo_version: String,
+    /// `replaced` in the metadata: this is a safety backup.
+    pub replaced: bool,
+    /// The library that was read, for the metadata, where the facts don't say it.
+    pub source: Option<Source>,
 }
 
 /// An archive that is being written to `W`.
@@ -117,12 +121,27 @@ impl<W: Write> Writer<W> {
         }
         self.blocks.write(&[0; RECORD][..padding(self.database_size)])?;
         self.blocks.end_block()?;
-        let metadata = Metadata::new(
-            facts,
-            self.options.vpo_version,
-            self.options.created_at,
-            hex(&self.sha256.finalize()),
-        );
+        let source = facts.source().is_none().then_some(self.options.source).flatten();
+        let (source_host, source_path) = match source {
+            Some(source) => (Some(source.host), Some(source.path)),
+            None => (facts.source_host.clone(), facts.source_path.clone()),
+        };
+        let told = |text: &String| text.len() <= MAX_SOURCE;
+        let metadata = Metadata {
+            vpo_version: self.options.vpo_version,
+            schema_version: facts.schema_version,
+            created_at: self.options.created_at.to_string(),
+            database_size_bytes: facts.database_size_bytes,
+            file_count: facts.file_count,
+            total_library_size_bytes: facts.total_library_size_bytes,
+            compression: "gzip".into(),
+            database_sha256: Some(hex(&self.sha256.finalize())),
+            page_size: Some(facts.page_size),
+            replaced: self.options.replaced,
+            compression_level: Some(self.options.level.number()),
+            source_host: source_host.filter(told),
+            source_path: source_path.filter(told),
+        };
         let mut json = serde_json::to_vec_pretty(&metadata)?;
         json.push(b'\n');
         let size = json.len() as u64;

@@ -12,7 +12,7 @@ use std::time::UNIX_EPOCH;
 use anyhow::Context;
 
 use super::name::BackupName;
-use crate::archive::{Glimpse, Reader, glimpse};
+use crate::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
 use crate::failure::{Kind, describe};
 use crate::files::uninterrupted;
 use crate::time::Time;
@@ -28,7 +28,7 @@ pub struct Backup {
     pub created_at: Time,
     /// Bytes of the archive.
     pub archive_size: u64,
-    /// A safety backup, by its name.
+    /// A safety backup, by its name or by what it says of itself.
     pub replaced: bool,
     /// Its place among the backups of one second, by its name.
     pub number: u32,
@@ -37,14 +37,14 @@ pub struct Backup {
 }
 
 /// What an archive says of itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Summary {
-    /// Bytes of the database in it.
+    /// Bytes of the database in it, of which VPO's metadata may give less than there are.
     pub database_size: u64,
-    /// Files in the library.
-    pub file_count: u64,
-    /// Schema of the library.
-    pub schema_version: u64,
+    /// The metadata.
+    pub metadata: Metadata,
+    /// An archive of blocks, not a plain one.
+    pub layout: Layout,
 }
 
 /// Lists the backups of `directory`, newest first. Damaged ones are rows too.
@@ -82,17 +82,16 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
         .and_then(|d| Time::from_second(i64::try_from(d.as_secs()).ok()?));
     let read = open_regular(&path).and_then(|file| read_summary(file, meta.len()));
-    let (time, summary) = match read {
-        Ok((time, summary)) => (time, Ok(summary)),
-        Err(error) => (None, Err(describe(&error))),
-    };
+    let summary = read.map_err(|error| describe(&error));
+    let metadata = summary.as_ref().ok().map(|summary| &summary.metadata);
+    let time = metadata.and_then(Metadata::time);
     let epoch = Time::from_second(0)?;
     Some(Backup {
         file_name,
         path,
         created_at: time.or(name.time).or(mtime).unwrap_or(epoch),
         archive_size: meta.len(),
-        replaced: name.replaced,
+        replaced: name.replaced || metadata.is_some_and(|metadata| metadata.replaced),
         number: name.number,
         summary,
     })
@@ -112,19 +111,20 @@ pub fn open_regular(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-fn read_summary(file: File, size: u64) -> anyhow::Result<(Option<Time>, Summary)> {
-    let (metadata, database_size) = match glimpse(&file, size)? {
-        Glimpse::Blocks(metadata) => (*metadata, None),
+fn read_summary(file: File, size: u64) -> anyhow::Result<Summary> {
+    Ok(match glimpse(&file, size)? {
+        Glimpse::Blocks(metadata) => Summary {
+            database_size: metadata.database_size_bytes,
+            metadata: *metadata,
+            layout: Layout::Blocks,
+        },
         Glimpse::Other => {
             let contents = Reader::open(Box::new(file), NonZero::<usize>::MIN)?.unpack(&mut io::sink())?;
-            (contents.metadata, Some(contents.database_size))
+            Summary {
+                database_size: contents.database_size,
+                metadata: contents.metadata,
+                layout: Layout::Plain,
+            }
         }
-    };
-    let summary = Summary {
-        // VPO's metadata may give less than there is.
-        database_size: database_size.unwrap_or(metadata.database_size_bytes),
-        file_count: metadata.file_count,
-        schema_version: metadata.schema_version,
-    };
-    Ok((metadata.time(), summary))
+    })
 }

@@ -22,6 +22,8 @@ options:
   -t, --threads N       threads that compress (default: one for each core)
       --stats FILE      facts about the database, from vpo-snapshot --stats;
                         without, a pipe is spooled to TMPDIR to find them
+      --source HOST:PATH
+                        the library that was read, where --stats doesn't tell
       --created-at TIME time of the backup, RFC 3339 (default: now)
       --vpo-version V   version to write into the metadata
       --progress        draw a progress bar on stderr
@@ -83,6 +85,7 @@ impl Config {
         let mut level = Level::default();
         let mut threads = None;
         let mut stats = None;
+        let mut source = None;
         let mut created_at = None;
         let mut vpo_version = cli::VPO_VERSION.to_owned();
         let (mut verbose, mut quiet, mut progress) = (false, false, false);
@@ -95,6 +98,7 @@ impl Config {
                     threads = NonZero::new(cli::number("--threads", &parser.value()?, 1..=1024)? as usize);
                 }
                 Long("stats") => stats = Some(parser.value()?.into()),
+                Long("source") => source = Some(cli::source(&parser.value()?)?),
                 Long("created-at") => {
                     let text = parser.value()?.string()?;
                     created_at = Some(text.parse().map_err(|what: String| Kind::Usage.error(what))?);
@@ -115,6 +119,8 @@ impl Config {
                 threads: threads.unwrap_or_else(cli::cores),
                 created_at: created_at.unwrap_or_else(Time::now),
                 vpo_version,
+                replaced: false,
+                source,
             },
             stats,
             verbose: verbose && !quiet,

@@ -90,6 +90,8 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             threads: cli::cores(),
             created_at: Time::now(),
             vpo_version: cli::VPO_VERSION.into(),
+            replaced: false,
+            source: None,
         },
         threads: cli::cores(),
         dry_run: config.dry_run,

@@ -11,6 +11,7 @@ use super::exit::Done;
 use super::places::variable;
 use super::report::print;
 use crate::archive::Level;
+use crate::database::Source;
 use crate::failure::Kind;
 
 /// Prints the help of a program and ends it well.
@@ -50,6 +51,15 @@ pub fn level(value: &OsStr) -> anyhow::Result<Level> {
     let level = number("--level", value, 0..=12)?;
     // In range, as was just made sure of.
     Ok(Level::new(level as u8).unwrap_or_default())
+}
+
+/// Reads the `HOST:PATH` that `--source` was given.
+pub fn source(value: &OsStr) -> anyhow::Result<Source> {
+    let read = value
+        .to_str()
+        .ok_or_else(|| format!("'{}' is not UTF-8", value.display()));
+    let read = read.and_then(str::parse);
+    read.map_err(|what| Kind::Usage.error(format!("--source {what}")))
 }
 
 /// The number of processors that this process may use.

@@ -87,9 +87,9 @@ fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
             Ok(summary) => format!(
                 "{:>9}  {:>6}{}  {:>6}{}",
                 human(summary.database_size),
-                grouped(summary.file_count),
+                grouped(summary.metadata.file_count),
                 for_people(format!("  {:>7}", change(backups, i).unwrap_or_default())),
-                summary.schema_version,
+                summary.metadata.schema_version,
                 for_people(if backup.replaced {
                     "  safety backup".into()
                 } else {
@@ -119,8 +119,8 @@ fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Ve
                 human(backup.archive_size),
                 human(summary.database_size)
             ));
-            fields.push(format!("{} files{change}", grouped(summary.file_count)));
-            fields.push(format!("schema {}", summary.schema_version));
+            fields.push(format!("{} files{change}", grouped(summary.metadata.file_count)));
+            fields.push(format!("schema {}", summary.metadata.schema_version));
         }
         Err(error) => {
             fields.push(human(backup.archive_size));
@@ -144,7 +144,7 @@ fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Ve
 
 /// How many files a backup has more or less than the next older one that can be read.
 fn change(backups: &[Backup], i: usize) -> Option<String> {
-    let files = |backup: &Backup| backup.summary.as_ref().ok().map(|summary| summary.file_count);
+    let files = |backup: &Backup| backup.summary.as_ref().ok().map(|summary| summary.metadata.file_count);
     let now = files(&backups[i])?;
     let before = backups[i + 1..].iter().find_map(files)?;
     Some(match now.checked_sub(before) {
@@ -222,9 +222,11 @@ fn row(backup: &Backup) -> Value {
         "created_at": backup.created_at.to_string(),
         "archive_size_bytes": backup.archive_size,
         "database_size_bytes": summary.map(|s| s.database_size),
-        "file_count": summary.map(|s| s.file_count),
-        "schema_version": summary.map(|s| s.schema_version),
+        "file_count": summary.map(|s| s.metadata.file_count),
+        "schema_version": summary.map(|s| s.metadata.schema_version),
         "replaced": backup.replaced,
+        "source_host": summary.and_then(|s| s.metadata.source_host.as_deref()),
+        "source_path": summary.and_then(|s| s.metadata.source_path.as_deref()),
     });
     if let Err(error) = &backup.summary {
         row["error"] = json!(error);

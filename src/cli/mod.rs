@@ -13,7 +13,9 @@ mod terminal;
 mod text;
 mod verify;
 
-pub use args::{DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, timeout, unexpected, version};
+pub use args::{
+    DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
+};
 pub use exit::{Reported, main};
 pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
 pub use places::{backup_directory, library, path_variable, scratch_directory};

@@ -1,10 +1,13 @@
 //! What a VPO library says of itself.
 
+use std::path::Path;
+
 use anyhow::Context;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::damage::explain;
+use super::source::{self, Source};
 use crate::failure::Kind;
 
 /// The figures that go into a backup's metadata, all read in one transaction. Also the content of `--stats FILE`.
@@ -20,6 +23,12 @@ pub struct Facts {
     pub database_size_bytes: u64,
     /// Bytes in a page.
     pub page_size: u32,
+    /// Name of the machine on which the library was read, where known.
+    #[serde(default)]
+    pub source_host: Option<String>,
+    /// Absolute path of the library that was read, symlinks resolved, where known.
+    #[serde(default)]
+    pub source_path: Option<String>,
 }
 
 impl Facts {
@@ -38,6 +47,24 @@ impl Facts {
     /// Why SQLite could not read them.
     pub fn find(connection: &Connection) -> anyhow::Result<Result<Self, String>> {
         Self::ask(connection).map_err(|error| explain(connection, error))
+    }
+
+    /// The same facts, of the library at `path` on this machine. What is not UTF-8, or longer than [`MAX_SOURCE`], stays
+    /// unknown.
+    ///
+    /// [`MAX_SOURCE`]: super::MAX_SOURCE
+    pub fn of_library(mut self, path: &Path) -> Self {
+        self.source_host = source::host();
+        self.source_path = source::path(path);
+        self
+    }
+
+    /// The library that was read, where host and path are known.
+    pub fn source(&self) -> Option<Source> {
+        Some(Source {
+            host: self.source_host.clone()?,
+            path: self.source_path.clone()?,
+        })
     }
 
     fn ask(connection: &Connection) -> anyhow::Result<Result<Self, String>> {
@@ -60,6 +87,8 @@ impl Facts {
             total_library_size_bytes: total_size(connection)?,
             database_size_bytes: number("PRAGMA page_count")?.saturating_mul(page_size),
             page_size: u32::try_from(page_size).context("impossible page size")?,
+            source_host: None,
+            source_path: None,
         }))
     }
 }

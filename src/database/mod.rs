@@ -6,6 +6,7 @@ mod damage;
 mod facts;
 mod header;
 mod side;
+mod source;
 mod untrusted;
 
 pub use check::quick_check;
@@ -14,4 +15,5 @@ pub use damage::{Damage, explain, is_damage, is_out_of_memory};
 pub use facts::Facts;
 pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};
 pub use side::{JOURNAL, SHM, SIDE_FILES, WAL, pending_side_file, side_file, side_file_size};
+pub use source::{MAX_SOURCE, Source};
 pub use untrusted::{Untrusted, immutable};

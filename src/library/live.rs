@@ -186,7 +186,7 @@ impl Live {
     /// The facts of the state that is seen.
     pub fn facts(&self) -> anyhow::Result<Facts> {
         match Facts::find(&self.connection) {
-            Ok(Ok(facts)) => Ok(facts),
+            Ok(Ok(facts)) => Ok(facts.of_library(&self.path)),
             Ok(Err(why)) => Err(Kind::Database.error(format!("'{}': {why}", self.path.display()))),
             Err(error) => Err(self.failed(error, "read")),
         }

@@ -225,10 +225,16 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
             work.require_space(&path)?;
             if let (Target::Library(old), Some(directory)) = (&target, request.safety_directory) {
                 let archive = Options {
+                    replaced: true,
                     created_at: time,
                     ..request.archive.clone()
                 };
-                outcome.safety_backup = Some(write_safety_backup(&lock, old, directory, archive)?);
+                outcome.safety_backup = Some(write_safety_backup(
+                    &lock,
+                    &old.clone().of_library(&path),
+                    directory,
+                    archive,
+                )?);
             }
             signals::check()?;
             replace(lock, &path, &stage, &work)?;

@@ -304,5 +304,9 @@ fn a_library_there_is_replaced() {
         .manual_as("ssh nas vpo-snapshot | vpo-pack > nas.tar.gz", "> nas", "> again")
         .ok();
     place.sh("vpo-verify -q again.tar.gz").ok();
+    let line = "ssh nas vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db > nas.tar.gz";
+    place.manual_as(line, "> nas", "> named").ok();
+    let source = "tar xOzf named.tar.gz backup_metadata.json | jq -r .source_path";
+    assert_eq!(place.sh(source).ok(), "/srv/vpo/library.db\n");
     place.clean();
 }

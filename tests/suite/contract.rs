@@ -10,7 +10,10 @@ use crate::harness::*;
 /// The long options that the contract gives each program, beyond help and version.
 const OPTIONS: [(&str, &str); 6] = [
     ("vpo-snapshot", "no-check stats timeout progress quiet verbose"),
-    ("vpo-pack", "level threads stats created-at vpo-version quiet verbose"),
+    (
+        "vpo-pack",
+        "level threads stats source created-at vpo-version quiet verbose",
+    ),
     ("vpo-verify", "json no-database-check save quiet verbose progress"),
     (
         "vpo-unpack-restore",
@@ -113,6 +116,7 @@ fn unknown_options_and_missing_values() {
         }
         let with_value = [
             "stats",
+            "source",
             "timeout",
             "level",
             "threads",

@@ -121,6 +121,31 @@ fn the_listing_as_json() {
     assert_eq!(json["total_size_bytes"], total);
 }
 
+/// A safety backup under another name was an ordinary one.
+#[test]
+fn a_safety_backup_stays_one_by_any_name() {
+    let world = World::new();
+    world.default_library();
+    world.cmd("vpo-library").args(["backup", "-q"]).run().silent();
+    world
+        .cmd("vpo-library")
+        .args(["restore", "-q", "--yes", "latest"])
+        .run();
+    let names = ls(&world, &["--names"]).silent();
+    let safety = names.text().lines().find(|name| name.contains("-replaced")).unwrap();
+    let other = world.backups().join("vpo-library-by-hand.tar.gz");
+    std::fs::rename(safety, &other).unwrap();
+    let json = ls(&world, &["--json"]).silent().json();
+    let rows = json["backups"].as_array().unwrap();
+    let library = world.library().canonicalize().unwrap();
+    for row in rows {
+        assert_eq!(row["replaced"], row["path"] == other.to_str().unwrap(), "{row}");
+        assert!(row["source_host"].is_string(), "{row}");
+        assert_eq!(row["source_path"], library.to_str().unwrap(), "{row}");
+    }
+    assert_eq!(rows.len(), 2);
+}
+
 #[test]
 fn names_for_scripts() {
     let world = several();

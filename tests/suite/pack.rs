@@ -44,6 +44,9 @@ fn the_format_is_the_one_described() {
             "compression": "gzip",
             "database_sha256": sha256(&database),
             "page_size": 4096,
+            "compression_level": 6,
+            "source_host": null,
+            "source_path": null,
         })
     );
 
@@ -78,12 +81,23 @@ fn the_same_input_gives_the_same_bytes() {
     }
     let out = pack(&[]).stdin_file(&world.library()).run().silent().stdout;
     same("from a file", &out, &expected);
-    let out = pack(&["--stats", stats.to_str().unwrap()])
+    let told = pack(&["--stats", stats.to_str().unwrap()])
         .input(&database)
         .run()
         .silent()
         .stdout;
-    same("with --stats", &out, &expected);
+    let library = world.library().canonicalize().unwrap();
+    let host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    let source = format!("{host}:{}", library.display());
+    let out = pack(&["--source", &source]).input(&database).run().silent().stdout;
+    same("with --stats", &out, &told);
+    // What the snapshot says counts.
+    let out = pack(&["--source", "nas:/elsewhere", "--stats", stats.to_str().unwrap()]);
+    same(
+        "--stats before --source",
+        &out.input(&database).run().silent().stdout,
+        &told,
+    );
     let out = pack(&["--created-at", "2026-02-05T15:30:22.9+01:00"])
         .input(&database)
         .run()
@@ -270,6 +284,7 @@ fn facts_of_another_database() {
         wrong("database_size_bytes", (database.len() - 4096).into()),
         wrong("schema_version", "27".into()),
         wrong("file_count", serde_json::Value::Null),
+        wrong("source_host", 5.into()),
         b"".to_vec(),
         b"{}".to_vec(),
         b"not JSON".to_vec(),
@@ -300,6 +315,53 @@ fn facts_of_another_database() {
 }
 
 #[test]
+fn the_library_that_was_read() {
+    let world = World::new();
+    world.default_library();
+    let database = read(world.library());
+    world.cmd("vpo-snapshot").args(["--stats", "stats"]).run().silent();
+    let good: serde_json::Value = serde_json::from_slice(&read(world.path("stats"))).unwrap();
+    let source = |stats: &serde_json::Value, args: &[&str]| {
+        write(world.path("stats"), stats.to_string().as_bytes());
+        let out = world.cmd("vpo-pack").args(["--stats", "stats"]).args(args);
+        let out = out.input(&database).run().silent();
+        world.verify(&out.stdout).silent();
+        let metadata = unpack(&out.stdout).1;
+        (metadata["source_host"].clone(), metadata["source_path"].clone())
+    };
+    let told = (good["source_host"].clone(), good["source_path"].clone());
+    assert_eq!(source(&good, &[]), told);
+    let unknown = (serde_json::Value::Null, serde_json::Value::Null);
+    let mut stats = good.clone();
+    // Facts of an earlier version don't have them; a path that is not UTF-8 is null.
+    stats
+        .as_object_mut()
+        .unwrap()
+        .retain(|key, _| !key.starts_with("source"));
+    assert_eq!(source(&stats, &[]), unknown);
+    stats["source_host"] = "nas".into();
+    stats["source_path"] = serde_json::Value::Null;
+    assert_eq!(source(&stats, &[]), ("nas".into(), unknown.1.clone()));
+    assert_eq!(
+        source(&stats, &["--source", "nas:/srv/a:b.db"]),
+        ("nas".into(), "/srv/a:b.db".into())
+    );
+    // Longer than a reader takes.
+    stats["source_path"] = format!("/{}", "x".repeat(4096)).into();
+    assert_eq!(source(&stats, &[]), ("nas".into(), unknown.1));
+    for (wrong, message) in [
+        ("nas", "'nas': HOST:PATH is needed"),
+        (":/srv/library.db", "HOST:PATH is needed"),
+        ("nas:", "'nas:': the path is not absolute"),
+        ("nas:library.db", "the path is not absolute"),
+        (&format!("nas:/{}", "x".repeat(4096)), "longer than 4096 bytes"),
+    ] {
+        let out = world.cmd("vpo-pack").args(["--source", wrong]).input(&database);
+        assert_eq!(out.run().fails(2, &["--source", message]).stdout, b"");
+    }
+}
+
+#[test]
 fn facts_are_read_after_the_first_byte() {
     let world = World::new();
     world.default_library();
@@ -316,7 +378,9 @@ fn facts_are_read_after_the_first_byte() {
     }
     world.cmd("vpo-snapshot").args(["--stats", "later"]).run().silent();
     running.feed(&database);
-    same("archive", &running.finish().silent().stdout, &world.pack(&database));
+    let expected = world.cmd("vpo-pack").args(["--stats", "later", "--created-at", TIME]);
+    let expected = expected.input(&database).run().silent().stdout;
+    same("archive", &running.finish().silent().stdout, &expected);
 }
 
 #[test]

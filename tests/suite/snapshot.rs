@@ -376,6 +376,15 @@ fn facts_for_vpo_pack() {
     assert_eq!(json["total_library_size_bytes"], facts.total_library_size_bytes);
     assert_eq!(json["database_size_bytes"], facts.database_size_bytes);
     assert_eq!(json["page_size"], facts.page_size);
+    let host = rustix::system::uname().nodename().to_str().unwrap().to_owned();
+    assert_eq!(json["source_host"], host);
+    let library = world.library().canonicalize().unwrap();
+    assert_eq!(json["source_path"], library.to_str().unwrap());
+    // A symlink stands for what it leads to.
+    std::os::unix::fs::symlink(&library, world.path("link.db")).unwrap();
+    let linked = world.cmd("vpo-snapshot").args(["--stats", "linked", "link.db"]);
+    linked.run().silent();
+    assert_eq!(read(world.path("linked")), read(&stats));
 
     // They are of the transaction of the snapshot, the log included, and there before the first page.
     let mut peer = Peer::open(&world.library());

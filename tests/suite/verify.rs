@@ -95,6 +95,9 @@ fn the_report_as_json() {
             "compression": "gzip",
             "database_sha256": sha256(&database),
             "page_size": 4096,
+            "compression_level": 6,
+            "source_host": null,
+            "source_path": null,
         })
     );
     for (row, path) in [(&rows[1], "bad.tar.gz"), (&rows[2], "missing.tar.gz")] {
