@@ -105,6 +105,19 @@ mod tests {
     use super::*;
     use crate::database::is_damage;
 
+    /// SQLite's own interrupt is lost if it comes before a statement begins.
+    #[test]
+    fn a_check_that_is_given_up_before_it_begins() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        let fill = "CREATE TABLE t (x); WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9999)
+                    INSERT INTO t SELECT i FROM n";
+        connection.execute_batch(fill).unwrap();
+        assert!(quick_check(&connection).is_ok());
+        stop_when(&mut connection, Arc::new(AtomicBool::new(true))).unwrap();
+        let error = quick_check(&connection).unwrap_err();
+        assert!(error.to_string().contains("interrupted"), "{error:#}");
+    }
+
     #[test]
     fn only_structure_is_damage() {
         let cases = [

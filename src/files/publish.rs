@@ -77,6 +77,11 @@ impl NewFile {
     }
 }
 
+/// Whether a file can be created in `directory`, tried without leaving anything. Where that can't be tried, `None`.
+pub(super) fn can_create(directory: &Path) -> io::Result<Option<()>> {
+    Ok(nameless(directory)?.map(drop))
+}
+
 /// A file without a name, or `None` where that is not supported.
 #[cfg(target_os = "linux")]
 fn nameless(directory: &Path) -> io::Result<Option<File>> {

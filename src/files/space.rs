@@ -7,6 +7,7 @@ use anyhow::Context;
 use rustix::fs::{Access, access};
 
 use super::parent;
+use super::publish::can_create;
 use crate::failure::Kind;
 
 /// Bytes that are free for this user on the file system of `directory`.
@@ -47,11 +48,18 @@ pub fn require_space(directory: &Path, bytes: u64) -> anyhow::Result<()> {
 /// [`Kind::NoSpace`]; [`Kind::Failed`] where something that is not a directory is in the way, or a permission is missing.
 pub fn require_place(directory: &Path, bytes: u64) -> anyhow::Result<()> {
     let there = existing(directory)?;
-    let shown = there.display();
+    let cannot = || format!("cannot create a file in '{}'", there.display());
+    if can_create(there).with_context(cannot)?.is_some() {
+        return require_space(there, bytes);
+    }
     access(there, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(io::Error::from)
-        .with_context(|| format!("cannot create a file in '{shown}'"))?;
-    require_space(there, bytes)
+        .with_context(cannot)?;
+    // What is no place for files at all, such as /proc, has none of any size.
+    match rustix::fs::statvfs(there).is_ok_and(|stat| stat.f_blocks == 0) {
+        true => Err(Kind::Failed.error(cannot())),
+        false => require_space(there, bytes),
+    }
 }
 
 /// The directory, or the nearest above it that exists.

@@ -1,17 +1,17 @@
 //! Restores of one library take turns where they move files: each would take the other's for its own.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::failure::Kind;
-use crate::files::lock_path;
+use crate::files::{is_same, lock_path};
 use crate::signals;
 
 /// Time between two attempts.
@@ -32,10 +32,17 @@ impl Turn {
     pub fn take(library: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let path = lock_path(library);
         let begun = Instant::now();
+        let mut file = open(&path)?;
         loop {
             signals::check()?;
-            if let Some(file) = attempt(&path)? {
-                return Ok(Turn { path, _file: file });
+            // Where locks are not supported, there is no turn to wait for.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
+                if is_same(&file, &path) {
+                    return Ok(Turn { path, _file: file });
+                }
+                // Who had it before has removed the file after this one was opened.
+                file = open(&path)?;
+                continue;
             }
             if begun.elapsed() >= timeout {
                 return Err(Kind::Locked
@@ -48,25 +55,14 @@ impl Turn {
     }
 }
 
-/// One attempt; `None` while another has it.
-fn attempt(path: &Path) -> io::Result<Option<File>> {
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
-        .open(path)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive) == Err(Errno::WOULDBLOCK) {
-        return Ok(None);
-    }
-    // Where locks are not supported, there is no turn to wait for.
-    let mine = file.metadata()?;
-    // Who had it before has removed the file after this one was opened.
-    let still_there = path
-        .symlink_metadata()
-        .is_ok_and(|now| (now.dev(), now.ino()) == (mine.dev(), mine.ino()));
-    Ok(still_there.then_some(file))
+fn open(path: &Path) -> anyhow::Result<File> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(false).mode(0o600);
+    // Someone else may have planted a link or a FIFO there.
+    options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
+    options
+        .open(path)
+        .with_context(|| format!("cannot open '{}'", path.display()))
 }
 
 impl Drop for Turn {

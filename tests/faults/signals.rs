@@ -391,11 +391,81 @@ fn unprivileged(world: &World, program: &str) -> Cmd {
         world.cmd("sh").args(["-c", copy]).arg(beside).arg(&bin).run().ok();
     }
     let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    world.cmd("setpriv").args(nobody).arg(bin.join(program))
+    let program = match program.starts_with("vpo-") {
+        true => bin.join(program),
+        false => program.into(),
+    };
+    world.cmd("setpriv").args(nobody).arg(program)
 }
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Where no thread can be started, that is an error, or the work is done with fewer: it was a panic.
+#[test]
+fn threads_that_can_not_be_started() {
+    let what = "threads that can't be started";
+    if !has_tool("prlimit", what) || !has_tool("setpriv", what) {
+        return;
+    }
+    if !rustix::process::geteuid().is_root() {
+        return skipped(what, "a limit of processes counts all of this user's");
+    }
+    let world = World::new();
+    set_mode(world.home().parent().unwrap(), 0o755);
+    for own in [world.home(), world.home().join(".vpo"), world.scratch(), world.path("")] {
+        std::os::unix::fs::chown(own, Some(65534), Some(65534)).unwrap();
+    }
+    small(&world.library(), 1, "PRAGMA journal_mode = DELETE");
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    for own in [world.library(), world.path("a.tar.gz")] {
+        std::os::unix::fs::chown(own, Some(65534), Some(65534)).unwrap();
+    }
+    let (mut failed, mut done) = (0, 0);
+    for limit in 0..14 {
+        for (program, args) in [
+            ("vpo-snapshot", &[][..]),
+            ("vpo-verify", &["a.tar.gz"]),
+            ("vpo-unpack-restore", &["--yes", "a.tar.gz"]),
+        ] {
+            let cmd = unprivileged(&world, "sh").args(["-c", "ulimit -u $0 && exec \"$@\""]);
+            let program = world.home().parent().unwrap().join("bin").join(program);
+            let out = cmd.arg(limit.to_string()).arg(&program).args(args).run();
+            match out.status.code() {
+                Some(0) => done += 1,
+                // A shell that can't fork says 2.
+                Some(40 | 2) => failed += 1,
+                other => panic!("{} of {limit}: {other:?}: {}", program.display(), out.stderr),
+            }
+            assert!(!out.stderr.contains("panicked"), "{}", out.stderr);
+        }
+    }
+    assert!(failed > 0 && done > 0, "{failed} {done}");
+    world.clean();
+}
+
+/// The one place that opened the library without the protection from signals: `-wal` and `-shm` were left.
+#[test]
+fn a_signal_in_a_dry_run_leaves_no_side_files() {
+    if !crate::strace::available("a signal at a system call") {
+        return;
+    }
+    let world = World::new();
+    world.make_library(&large());
+    for n in 1..40 {
+        let inject = format!("inject=pread64:signal=TERM:when={n}");
+        let options = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject];
+        let dry_run = world.cmd("strace").args(options).arg(executable("vpo-library"));
+        let out = unchanged(&world.home(), || dry_run.args(["backup", "--dry-run"]).run());
+        assert!(
+            [Some(0), None].contains(&out.status.code()),
+            "{n}: {} {}",
+            out.status,
+            out.stderr
+        );
+        world.clean();
+    }
 }
 
 /// The rights of a group are not given to another one, where the user may not keep the group.

@@ -664,23 +664,112 @@ fn safety_backups() {
     assert!(out.text().contains(&names(&world.path("said"))[0]), "{}", out.text());
 }
 
+/// Dry runs did not look at the safety directory: 0, and then 40 or 44 when it counted.
 #[test]
 fn without_the_safety_backup_there_is_no_restore() {
     let scene = Scene::new();
     write(scene.world.path("file"), b"not a directory");
-    let out = unchanged(&scene.world.home(), || scene.restore(&["--safety-dir", "file"]));
-    out.fails(40, &["file"]);
+    let both = "--no-safety-backup";
+    for place in ["file", "file/below", "/proc/nothing/can/be/made"] {
+        let out = scene.refused(40, &["--safety-dir", place], &["cannot make a safety backup in", place]);
+        assert!(
+            out.hint().contains("--safety-dir") && out.hint().contains(both),
+            "{}",
+            out.stderr
+        );
+    }
     with_mounts("no room for a safety backup", || {
         let scene = Scene::new();
-        let safe = scene.world.path("small");
-        std::fs::create_dir(&safe).unwrap();
-        make_small(&safe, 16);
-        let out = scene.restore(&["--safety-dir", "small"]);
-        out.fails(44, &["small"]);
-        assert_eq!(names(&safe), [""; 0]);
+        for (place, code) in [("small", 44), ("sealed", 40)] {
+            let dir = scene.world.path(place);
+            std::fs::create_dir(&dir).unwrap();
+            match code {
+                44 => make_small(&dir, 16),
+                _ => make_read_only(&dir),
+            }
+            scene.refused(code, &["--safety-dir", place], &[place]);
+            assert_eq!(names(&dir), [""; 0]);
+        }
         same_content("untouched", &dump(&scene.world.library()), &scene.old);
         scene.world.clean();
     });
+}
+
+/// It was dated before the question: a row that is in it was committed later.
+#[test]
+fn a_safety_backup_is_of_the_moment_of_the_lock() {
+    let scene = Scene::new();
+    let cmd = scene.cmd().args(["--safety-dir", "safe", "new.tar.gz"]);
+    let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    let running = cmd.start();
+    terminal.wait_for("? ");
+    let second = |time: std::time::SystemTime| time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let asked = second(std::time::SystemTime::now());
+    wait_until("the next second", || second(std::time::SystemTime::now()) > asked);
+    let mut peer = Peer::open(&scene.world.library());
+    peer.insert(1);
+    peer.close();
+    terminal.type_in("y\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().ok();
+    rest.join().unwrap();
+    let safe = scene.world.path("safe");
+    let (database, metadata) = unpack(&read(safe.join(&names(&safe)[0])));
+    assert_eq!(dump_bytes(&database).matches("/new/").count(), 1);
+    let created: jiff::Timestamp = metadata["created_at"].as_str().unwrap().parse().unwrap();
+    assert!(created.as_second() > asked as i64, "{created} {asked}");
+}
+
+/// Root with another user's HOME left backups and directories that the user could not read.
+#[test]
+fn what_root_creates_belongs_to_the_owner_of_its_directory() {
+    if !rustix::process::geteuid().is_root() {
+        return skipped("root with another's HOME", "this is not root");
+    }
+    let scene = Scene::new();
+    let world = &scene.world;
+    for dir in [world.home(), world.home().join(".vpo"), world.library()] {
+        std::os::unix::fs::chown(dir, Some(65534), Some(65533)).unwrap();
+    }
+    world.cmd("vpo-library").arg("backup").run().ok();
+    scene.restore(&["--safety-dir", "../home/.vpo/backups/deeper"]).ok();
+    scene.restore(&["--db", "../home/.vpo/new/library.db"]).ok();
+    for (path, entry) in tree(&world.home()) {
+        let meta = world.home().join(&path).symlink_metadata().unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (65534, 65533), "{path:?} {entry:?}");
+    }
+}
+
+/// Restores of one library take turns, and wait for each other up to `--timeout`.
+#[test]
+fn restores_take_turns() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    std::fs::remove_file(world.library()).unwrap();
+    let lock = world.home().join(".vpo/.vpo-library.db.lock");
+    let other = std::fs::File::create(&lock).unwrap();
+    other.lock().unwrap();
+    let out = scene.restore(&["--timeout", "0"]).fails(43, &["another restore of '"]);
+    assert!(out.hint().contains("--timeout"));
+    assert!(!world.library().exists());
+    let waiting = scene.cmd().args(["--yes", "--timeout", "60", "new.tar.gz"]).start();
+    // It has the file open when it waits for the lock.
+    wait_until("it waits", || opened(waiting.id(), &lock));
+    drop(other);
+    waiting.finish().ok();
+    scene.has_new_content();
+    // What a killed run left, nobody has locked.
+    std::fs::remove_file(world.library()).unwrap();
+    write(&lock, b"");
+    scene.restore(&["--timeout", "0"]).ok();
+    scene.has_new_content();
+}
+
+/// Whether a process has a file open.
+fn opened(process: u32, path: &std::path::Path) -> bool {
+    let entries = std::fs::read_dir(format!("/proc/{process}/fd"));
+    let mut files = entries.into_iter().flatten().flatten();
+    files.any(|entry| entry.path().read_link().is_ok_and(|file| file == path))
 }
 
 #[test]
