@@ -386,7 +386,7 @@ fn unprivileged(world: &World, program: &str) -> Cmd {
     // child of another thread, and can't be run then.
     let bin = world.home().parent().unwrap().join("bin");
     if !bin.exists() {
-        let beside = Path::new(executable(program)).parent().unwrap();
+        let beside = Path::new(executable("vpo-library")).parent().unwrap();
         let copy = "mkdir \"$1\" && cp \"$0\"/vpo-*[a-z] \"$1\" && chmod -R a+rx \"$1\"";
         world.cmd("sh").args(["-c", copy]).arg(beside).arg(&bin).run().ok();
     }
