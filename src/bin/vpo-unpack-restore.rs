@@ -106,6 +106,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         if config.dry_run || config.yes {
             Ok(())
         } else {
+            plan.wait_until_free(config.timeout)?;
             cli::confirm(plan)
         }
     });

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 use rustix::fs::{Access, access};
@@ -22,13 +22,16 @@ use super::target::Target;
 use crate::archive::{Contents, Options};
 use crate::backups::{Staged, stage};
 use crate::database::{Facts, JOURNAL, is_out_of_memory, side_file_size};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, kind};
 use crate::files::{NewDirectories, create_directory, parent, require_place, sweep};
 use crate::signals::{self, Deferral};
 use crate::time::Time;
 
 /// The schema of the VPO that this version was made for: what is assumed where nothing says more.
 const KNOWN_SCHEMA: u64 = 27;
+
+/// Time between two looks at who has the library open.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What is to be restored where.
 pub struct Request<'a> {
@@ -74,6 +77,26 @@ impl Plan {
     /// True if the backup is of an older schema, which VPO will migrate.
     pub fn schema_mismatch(&self) -> bool {
         self.backup.schema_version != self.current_schema
+    }
+
+    /// Waits up to `timeout` until nobody else has the library open: before somebody is asked whether to replace it.
+    ///
+    /// # Errors
+    /// [`Kind::Locked`] with the process that has it open.
+    pub fn wait_until_free(&self, timeout: Duration) -> anyhow::Result<()> {
+        if matches!(self.target, Target::Missing) {
+            return Ok(());
+        }
+        let begun = Instant::now();
+        loop {
+            match alone(&self.library) {
+                Err(error) if kind(&error) == Kind::Locked && begun.elapsed() < timeout => {
+                    signals::check()?;
+                    thread::sleep(PAUSE);
+                }
+                free => return free,
+            }
+        }
     }
 }
 
@@ -257,7 +280,7 @@ fn occupy(path: &Path, stamp: Option<FileStamp>, timeout: Duration) -> anyhow::R
     // What still looks as it did when it was checked and found sound is not checked once more.
     let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
     let (target, lock) = match ExclusiveLock::take(path, timeout) {
-        Ok(lock) => (Target::of(lock.connection(), known_sound), Some(lock)),
+        Ok(lock) => (Target::of(lock.connection(), path, known_sound), Some(lock)),
         Err(error) => (Target::from_error(error), None),
     };
     match target {

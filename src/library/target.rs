@@ -4,7 +4,6 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use rusqlite::Connection;
 
 use super::live::{FileStamp, Live};
@@ -29,9 +28,15 @@ pub enum Target {
 }
 
 impl Target {
-    /// Looks at the database of `connection`; unless it is `known_sound`, quick_check has to pass.
-    pub fn of(connection: &Connection, known_sound: bool) -> Self {
-        Self::look(connection, known_sound).unwrap_or_else(Self::from_error)
+    /// Looks at the database at `path` through `connection`; unless it is `known_sound`, quick_check has to pass.
+    pub fn of(connection: &Connection, path: &Path, known_sound: bool) -> Self {
+        let looked = Self::look(connection, known_sound);
+        looked.unwrap_or_else(|error| match Self::from_error(error) {
+            Target::Unknown(error) => {
+                Target::Unknown(error.context(format!("cannot check the library '{}'", path.display())))
+            }
+            known => known,
+        })
     }
 
     /// What an error says of a database that could not be opened, or looked at.
@@ -75,7 +80,7 @@ impl Target {
             }
             let before = FileStamp::of(path)?;
             let live = open()?;
-            let target = Target::of(live.connection(), false);
+            let target = Target::of(live.connection(), path, false);
             live.close()?;
             let unchanged = matches!(target, Target::Library(_)) && FileStamp::of(path)? == before;
             Ok((target, unchanged.then_some(before)))
@@ -91,9 +96,7 @@ impl Target {
     /// The error of what is never touched.
     pub fn refused(self, path: &Path) -> anyhow::Result<Self> {
         match self {
-            Target::Unknown(error) => {
-                Err(error).with_context(|| format!("cannot look at the library '{}'", path.display()))
-            }
+            Target::Unknown(error) => Err(error),
             Target::Foreign(why) => Err(Kind::Database
                 .because(format!("'{}' is {why}; it will not be replaced", path.display()))
                 .hint("is --db right? a sound database that is no VPO library is never touched")

@@ -740,6 +740,21 @@ fn what_root_creates_belongs_to_the_owner_of_its_directory() {
     }
 }
 
+/// That somebody has the library open was found after the question.
+#[test]
+fn nobody_is_asked_while_the_library_is_in_use() {
+    let scene = Scene::new();
+    let peer = Peer::open(&scene.world.library());
+    let (cmd, terminal) = scene
+        .cmd()
+        .args(["--timeout", "0", "new.tar.gz"])
+        .terminal(&[Stream::Err]);
+    let shown = std::thread::spawn(|| terminal.rest());
+    cmd.run().exits(43);
+    let shown = shown.join().unwrap();
+    assert!(shown.contains(&peer.pid()) && !shown.contains("? "), "{shown}");
+}
+
 /// Restores of one library take turns, and wait for each other up to `--timeout`.
 #[test]
 fn restores_take_turns() {
