@@ -25,6 +25,10 @@ fn main() {
         "many-blocks.tar.gz",
         &archive(&large, &metadata(&large)).to_bytes(),
     );
+    // As version 0.1.0 cut them.
+    let mut mebibytes = archive(&large, &metadata(&large));
+    mebibytes.size = 1 << 20;
+    put("archive", "blocks-of-1-mib.tar.gz", &mebibytes.to_bytes());
     for (name, bytes) in plain(&database) {
         put("archive", name, &bytes);
     }
@@ -50,13 +54,13 @@ fn main() {
     put("archive", "no-block-behind.tar.gz", &[&whole[..], &[0; 32]].concat());
     let joined = archive(&database, &text);
     let tar = [joined.entries[0].to_bytes(), joined.entries[1].to_bytes(), joined.end].concat();
-    let joined = blocks(Compression::best(), &tar[..512], &tar[512..]).concat();
+    let joined = blocks(Compression::best(), 1 << 20, &tar[..512], &tar[512..]).concat();
     put("archive", "metadata-within-a-block.tar.gz", &joined);
     // Two members make it an archive of blocks, which these are not.
     let small = gzip(Compression::fast(), b"");
     put("archive", "two-members.tar.gz", &[&small[..], &small].concat());
     let tar = archive(&database, "").entries[0].to_bytes();
-    let no_metadata = blocks(Compression::fast(), &tar, &[0; 1024]).concat();
+    let no_metadata = blocks(Compression::fast(), 1 << 20, &tar, &[0; 1024]).concat();
     put("archive", "no-metadata.tar.gz", &no_metadata);
     let foreign = [
         &b"PK\x03\x04"[..],
@@ -146,6 +150,7 @@ fn elsewhere() -> String {
 fn archive(database: &[u8], metadata: &str) -> Archive {
     Archive {
         blocks: true,
+        size: 128 << 10,
         early: 0,
         level: Compression::best(),
         entries: vec![

@@ -7,7 +7,8 @@ use flate2::write::{DeflateEncoder, GzEncoder};
 use flate2::{Compression, Crc};
 
 const RECORD: usize = 512;
-const MIB: usize = 1 << 20;
+/// Length of a block, as vpo-pack writes them.
+const BLOCK: usize = 128 << 10;
 /// Archives that hold more are not taken apart.
 const MAX_TAR: u64 = 4 << 20;
 
@@ -68,6 +69,8 @@ impl Entry {
 pub struct Archive {
     /// Blocks, or one plain gzip member.
     pub blocks: bool,
+    /// Length of the blocks.
+    pub size: usize,
     /// How far before its metadata the last block begins.
     pub early: usize,
     pub level: Compression,
@@ -102,6 +105,9 @@ impl Archive {
         }
         Some(Archive {
             blocks: bytes.get(3).is_some_and(|flags| flags & 4 != 0),
+            size: split(bytes)
+                .first()
+                .map_or(BLOCK, |member| length_of(member).max(BLOCK / 2)),
             early: 0,
             level: Compression::fast(),
             entries,
@@ -122,7 +128,7 @@ impl Archive {
         let (last, front) = all.split_last().map_or((&[][..], &[][..]), |(l, f)| (&l[..], f));
         let front = front.concat();
         let (front, early) = front.split_at(front.len().saturating_sub(self.early));
-        blocks(self.level, front, &[early, last, &self.end].concat()).concat()
+        blocks(self.level, self.size, front, &[early, last, &self.end].concat()).concat()
     }
 }
 
@@ -133,9 +139,9 @@ pub fn gzip(level: Compression, data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Blocks of 1 MiB of `front`, and one with `last`.
-pub fn blocks(level: Compression, front: &[u8], last: &[u8]) -> Vec<Vec<u8>> {
-    let pieces = front.chunks(MIB).chain(last.chunks(MIB));
+/// Blocks of `size` bytes of `front`, and one with `last`.
+pub fn blocks(level: Compression, size: usize, front: &[u8], last: &[u8]) -> Vec<Vec<u8>> {
+    let pieces = front.chunks(size).chain(last.chunks(size));
     let numbered = pieces.enumerate();
     numbered
         .map(|(number, data)| block(level, number as u32, data))
@@ -162,6 +168,12 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.sum()
+}
+
+/// What a member says of the length of its content, as far as that makes sense.
+fn length_of(member: &[u8]) -> usize {
+    let size = member.last_chunk().map_or(0, |size| u32::from_le_bytes(*size));
+    (size as usize).min(1 << 20)
 }
 
 /// The blocks of an archive, as far as their headers lead from one to the next.

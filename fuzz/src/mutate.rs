@@ -91,6 +91,9 @@ fn change_content(bytes: &[u8], random: &mut Random) -> Option<Vec<u8>> {
     if random.one_in(4) {
         archive.level = Compression::none();
     }
+    if random.one_in(8) {
+        archive.size = *random.pick(&[&((64 << 10) - 512), &(64 << 10), &100_000, &(128 << 10), &(1 << 20)]);
+    }
     for _ in 0..1 + random.below(3) {
         change_entries(&mut archive, random);
     }

@@ -9,19 +9,25 @@
 //! CRC-32, ISIZE                          of the uncompressed bytes
 //! ```
 
+use std::ops::RangeInclusive;
+
 use libdeflater::{CompressionLvl, Compressor};
 
 use super::inflate::Inflater;
 use super::invalid;
 
-/// Uncompressed bytes in every block but the last two.
-pub const BLOCK_SIZE: usize = 1024 * 1024;
+/// Uncompressed bytes in every block but the last two, as this project writes them.
+pub const BLOCK_SIZE: usize = 128 * 1024;
+/// The sizes that a reader takes for that: the same for all blocks of an archive.
+pub const BLOCK_SIZES: RangeInclusive<usize> = 64 * 1024..=MAX_BLOCK;
+/// No block is longer.
+pub const MAX_BLOCK: usize = 1024 * 1024;
 /// Bytes before the DEFLATE stream of a block.
 pub const HEADER_LEN: usize = 32;
 /// Bytes after it.
 pub const TRAILER_LEN: usize = 8;
-/// No member of ours is longer: incompressible data is stored with 5 bytes for each 64 KiB or less, far below this.
-pub const MAX_MEMBER: usize = HEADER_LEN + BLOCK_SIZE + BLOCK_SIZE / 16 + TRAILER_LEN;
+/// No member is longer: incompressible data is stored with 5 bytes for each 64 KiB or less, far below this.
+pub const MAX_MEMBER: usize = HEADER_LEN + MAX_BLOCK + MAX_BLOCK / 16 + TRAILER_LEN;
 
 const FIXED: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 20, 0, b'I', b'G', 4, 0];
 
@@ -84,7 +90,8 @@ impl BlockHeader {
         })
     }
 
-    fn to_bytes(self) -> [u8; HEADER_LEN] {
+    /// The same, as it stands in the file.
+    pub fn to_bytes(self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
         bytes[..16].copy_from_slice(&FIXED);
         // Bounded by MAX_MEMBER.
@@ -106,16 +113,17 @@ impl Deflater {
         Deflater(Compressor::new(CompressionLvl::new(level.0.into()).unwrap_or_default()))
     }
 
-    /// Writes block `number`, which holds `data`, at most [`BLOCK_SIZE`] bytes, to the beginning of `member`. The
-    /// buffer only ever grows, so that it need not be zeroed again.
+    /// Bytes that the member of `size` bytes of data never exceeds.
+    pub fn bound(&mut self, size: usize) -> usize {
+        HEADER_LEN + self.0.deflate_compress_bound(size) + TRAILER_LEN
+    }
+
+    /// Writes block `number`, which holds `data`, at most [`MAX_BLOCK`] bytes, to the beginning of `member`, which has
+    /// room for [`Deflater::bound`].
     ///
     /// Returns the length of the member.
-    pub fn compress(&mut self, number: u32, data: &[u8], member: &mut Vec<u8>) -> usize {
-        debug_assert!(data.len() <= BLOCK_SIZE);
-        let bound = HEADER_LEN + self.0.deflate_compress_bound(data.len()) + TRAILER_LEN;
-        if member.len() < bound {
-            member.resize(bound, 0);
-        }
+    pub fn compress(&mut self, number: u32, data: &[u8], member: &mut [u8]) -> usize {
+        debug_assert!(data.len() <= MAX_BLOCK);
         let deflated = self
             .0
             .deflate_compress(data, &mut member[HEADER_LEN..])
@@ -134,16 +142,51 @@ impl Deflater {
     }
 }
 
-/// Bytes of the member that `data`, at most [`BLOCK_SIZE`], would become.
+/// Bytes of the blocks that `data` would become.
 pub fn compressed_size(level: Level, data: &[u8]) -> usize {
-    Deflater::new(level).compress(0, data, &mut Vec::new())
+    let mut deflater = Deflater::new(level);
+    let mut member = vec![0; deflater.bound(BLOCK_SIZE)];
+    let blocks = data.chunks(BLOCK_SIZE);
+    blocks.map(|block| deflater.compress(0, block, &mut member)).sum()
 }
 
-/// Checks and decompresses one member, header included, into `data`.
+/// CRC-32 and length of the content of a member, which are its last 8 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trailer {
+    /// CRC-32 of the uncompressed bytes.
+    pub crc: u32,
+    /// Their number, as it is said.
+    pub size: usize,
+}
+
+impl Trailer {
+    /// Reads a trailer.
+    pub fn parse(bytes: [u8; TRAILER_LEN]) -> Self {
+        let [c0, c1, c2, c3, s0, s1, s2, s3] = bytes;
+        Trailer {
+            crc: u32::from_le_bytes([c0, c1, c2, c3]),
+            size: u32::from_le_bytes([s0, s1, s2, s3]) as usize,
+        }
+    }
+
+    /// The trailer of a whole member.
+    pub fn of(member: &[u8]) -> Option<Self> {
+        member.last_chunk().copied().map(Self::parse)
+    }
+}
+
+/// Checks and decompresses one member, header included, into `data` from `at` on. `data` only ever grows, so that it
+/// need not be zeroed again. Returns where the content ends in it.
 ///
 /// # Errors
 /// An invalid archive; the message is about block `header.number`.
-pub fn expand(inflater: &mut Inflater, header: BlockHeader, member: &[u8], data: &mut Vec<u8>) -> anyhow::Result<()> {
+pub fn expand(
+    inflater: &mut Inflater,
+    header: BlockHeader,
+    member: &[u8],
+    data: &mut Vec<u8>,
+    at: usize,
+) -> anyhow::Result<usize> {
     let wrong = |what: &str| invalid(format!("block {} is damaged: {what}", header.number));
     let Some((deflated, trailer)) = member
         .get(HEADER_LEN..)
@@ -155,51 +198,60 @@ pub fn expand(inflater: &mut Inflater, header: BlockHeader, member: &[u8], data:
     if libdeflater::crc32(deflated) != header.crc {
         return Err(wrong("the checksum of its compressed bytes does not match"));
     }
-    let [c0, c1, c2, c3, s0, s1, s2, s3] = *trailer;
-    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
-    if size == 0 || size > BLOCK_SIZE {
+    let trailer = Trailer::parse(*trailer);
+    if trailer.size == 0 || trailer.size > MAX_BLOCK {
         return Err(wrong("its trailer claims an impossible size"));
     }
-    data.resize(size, 0);
+    let end = at + trailer.size;
+    if data.len() < end {
+        data.resize(end, 0);
+    }
+    let data = &mut data[at..end];
     inflater.inflate(deflated, data).map_err(|what| wrong(&what))?;
-    if libdeflater::crc32(data) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    if libdeflater::crc32(data) != trailer.crc {
         return Err(wrong("the checksum of its content does not match"));
     }
-    Ok(())
+    Ok(end)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn member(level: Level, number: u32, data: &[u8]) -> Vec<u8> {
+        let mut deflater = Deflater::new(level);
+        let mut member = vec![0; deflater.bound(data.len())];
+        let length = deflater.compress(number, data, &mut member);
+        member.truncate(length);
+        member
+    }
+
     #[test]
     fn stored_blocks_fit_the_bound() {
         for level in 0..=12 {
-            let noise: Vec<u8> = (0..BLOCK_SIZE as u64)
-                .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
-                .collect();
-            let mut member = Vec::new();
-            let length = Deflater::new(Level::new(level).unwrap()).compress(3, &noise, &mut member);
-            member.truncate(length);
-            assert!(member.len() <= MAX_MEMBER);
-            let header = BlockHeader::parse(member.first_chunk().unwrap()).unwrap();
-            let mut data = Vec::new();
-            expand(&mut Inflater::new(), header, &member, &mut data).unwrap();
-            assert!(data == noise);
+            for size in [BLOCK_SIZE, MAX_BLOCK] {
+                let noise: Vec<u8> = (0..size as u64)
+                    .map(|i| (i.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8)
+                    .collect();
+                let member = member(Level::new(level).unwrap(), 3, &noise);
+                assert!(member.len() <= MAX_MEMBER);
+                let header = BlockHeader::parse(member.first_chunk().unwrap()).unwrap();
+                let mut data = b"before".to_vec();
+                let end = expand(&mut Inflater::new(), header, &member, &mut data, 6).unwrap();
+                assert!(data[6..end] == noise && data.starts_with(b"before"));
+            }
         }
     }
 
     #[test]
     fn any_bit_of_a_block_counts() {
-        let mut member = Vec::new();
-        let length = Deflater::new(Level::default()).compress(0, b"abcabcabcabcabc, and so on", &mut member);
-        member.truncate(length);
+        let member = member(Level::default(), 0, b"abcabcabcabcabc, and so on");
         for bit in 0..member.len() * 8 {
             let mut bad = member.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             let whole = match BlockHeader::parse(bad.first_chunk().unwrap()) {
                 Ok(h) if h.length == bad.len() && h.number == 0 => {
-                    expand(&mut Inflater::new(), h, &bad, &mut Vec::new()).is_ok()
+                    expand(&mut Inflater::new(), h, &bad, &mut Vec::new(), 0).is_ok()
                 }
                 _ => false,
             };

@@ -6,10 +6,8 @@ use std::num::NonZero;
 use anyhow::Context;
 use flate2::bufread::GzDecoder;
 
-use super::block::{BLOCK_SIZE, BlockHeader, HEADER_LEN, expand};
-use super::inflate::Inflater;
+use super::blocks::Blocks;
 use super::invalid;
-use super::ordered::Ordered;
 use crate::failure::inside;
 use crate::files;
 
@@ -93,7 +91,7 @@ impl Gzip {
     pub fn consume(&mut self, n: usize) {
         self.position += n as u64;
         match &mut self.source {
-            Source::Blocks(blocks) => blocks.at += n,
+            Source::Blocks(blocks) => blocks.consume(n),
             Source::Plain(plain) => plain.at += n,
         }
     }
@@ -101,7 +99,7 @@ impl Gzip {
     /// Where the block that was begun last begins, as an offset in the tar stream; `None` in a plain archive.
     pub fn block_start(&self) -> Option<u64> {
         match &self.source {
-            Source::Blocks(blocks) => Some(blocks.start),
+            Source::Blocks(blocks) => Some(blocks.start()),
             Source::Plain(_) => None,
         }
     }
@@ -109,140 +107,6 @@ impl Gzip {
 
 fn read_full(input: impl Read, buffer: &mut [u8]) -> anyhow::Result<usize> {
     files::read_full(input, buffer).context("cannot read the archive")
-}
-
-/// A member on its way through the threads, and its buffers.
-struct Job {
-    header: BlockHeader,
-    member: Vec<u8>,
-    data: Vec<u8>,
-}
-
-struct Blocks {
-    input: Box<dyn Read>,
-    pool: Ordered<Job, (Job, anyhow::Result<()>)>,
-    free: Vec<Job>,
-    /// Offset in the file of the next member.
-    offset: u64,
-    /// Number that the next member must have.
-    number: u32,
-    ended: bool,
-    /// What was wrong with the file beyond the members in flight: told after what they have to tell.
-    failed: Option<anyhow::Error>,
-    current: Option<Job>,
-    /// How much of the current block is consumed.
-    at: usize,
-    /// Where the current block begins and ends in the tar stream.
-    start: u64,
-    end: u64,
-    /// Sizes of the last two blocks that were taken: only they may be short.
-    recent: [usize; 2],
-}
-
-impl Blocks {
-    fn open(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Self> {
-        let pool = Ordered::start(threads, || {
-            let mut inflater = Inflater::new();
-            move |mut job: Job| {
-                let result = expand(&mut inflater, job.header, &job.member, &mut job.data);
-                (job, result)
-            }
-        })
-        .context("cannot start a thread")?;
-        Ok(Blocks {
-            input,
-            pool,
-            free: Vec::new(),
-            offset: 0,
-            number: 0,
-            ended: false,
-            failed: None,
-            current: None,
-            at: 0,
-            start: 0,
-            end: 0,
-            recent: [BLOCK_SIZE; 2],
-        })
-    }
-
-    fn fill(&mut self) -> anyhow::Result<&[u8]> {
-        if self.current.as_ref().is_none_or(|job| self.at == job.data.len()) {
-            self.advance()?;
-        }
-        Ok(self.current.as_ref().map_or(&[], |job| &job.data[self.at..]))
-    }
-
-    /// Makes the next block the current one.
-    fn advance(&mut self) -> anyhow::Result<()> {
-        self.free.extend(self.current.take());
-        self.at = 0;
-        while self.pool.has_room() && !self.ended {
-            match self.read_member() {
-                Ok(Some(job)) => self.pool.submit(job),
-                Ok(None) => self.ended = true,
-                Err(error) => {
-                    self.ended = true;
-                    self.failed = Some(error);
-                }
-            }
-        }
-        let Some((job, result)) = self.pool.take()? else {
-            return self.failed.take().map_or(Ok(()), Err);
-        };
-        result?;
-        if self.recent[0] != BLOCK_SIZE {
-            return Err(invalid(format!(
-                "block {} is too short: only the last two may be",
-                job.header.number.saturating_sub(2)
-            )));
-        }
-        self.recent = [self.recent[1], job.data.len()];
-        self.start = self.end;
-        self.end += job.data.len() as u64;
-        self.current = Some(job);
-        Ok(())
-    }
-
-    fn read_member(&mut self) -> anyhow::Result<Option<Job>> {
-        let mut head = [0; HEADER_LEN];
-        let (number, offset) = (self.number, self.offset);
-        let truncated = || invalid(format!("truncated: the file ends within block {number}"));
-        match read_full(&mut *self.input, &mut head)? {
-            0 => return Ok(None),
-            HEADER_LEN => {}
-            _ if number > 0 && !head.starts_with(&[0x1f, 0x8b]) => {
-                return Err(invalid(format!(
-                    "there are bytes after the last block, from byte {offset} on"
-                )));
-            }
-            _ => return Err(truncated()),
-        }
-        let header = BlockHeader::parse(&head)
-            .map_err(|what| invalid(format!("block {number} at byte {offset} is damaged: {what}")))?;
-        if header.number != number {
-            return Err(invalid(format!(
-                "a block is missing, doubled or from elsewhere: number {} at byte {offset} where {number} belongs",
-                header.number
-            )));
-        }
-        let mut job = self.free.pop().unwrap_or_else(|| Job {
-            header,
-            member: Vec::new(),
-            data: Vec::new(),
-        });
-        job.header = header;
-        job.member.resize(header.length, 0);
-        job.member[..HEADER_LEN].copy_from_slice(&head);
-        let rest = read_full(&mut *self.input, &mut job.member[HEADER_LEN..])?;
-        if rest != header.length - HEADER_LEN {
-            return Err(truncated());
-        }
-        self.offset += header.length as u64;
-        self.number = number
-            .checked_add(1)
-            .ok_or_else(|| invalid("it has more blocks than can be numbered"))?;
-        Ok(Some(job))
-    }
 }
 
 struct Plain {

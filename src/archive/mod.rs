@@ -9,6 +9,7 @@
 //! `vpo-library-archive(5)` describes it in full.
 
 mod block;
+mod blocks;
 mod foreign;
 mod gzip;
 mod inflate;

@@ -74,7 +74,7 @@ fn search(tail: &[u8], searched: usize) -> anyhow::Result<Option<Metadata>> {
         {
             let mut data = Vec::new();
             // A false candidate, inside of compressed bytes: the true one is further to the front.
-            if expand(&mut Inflater::new(), header, candidate, &mut data).is_err() {
+            if expand(&mut Inflater::new(), header, candidate, &mut data, 0).is_err() {
                 seen += 1;
                 if seen == MAX_FALSE {
                     break;

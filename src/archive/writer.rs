@@ -16,6 +16,9 @@ use crate::database::{Facts, MAX_SOURCE, Source};
 use crate::failure::Kind;
 use crate::time::Time;
 
+/// Blocks are handed to the threads so many bytes at a time: each one of 128 KiB by itself would cost more.
+const JOB_SIZE: usize = 8 * BLOCK_SIZE;
+
 /// How an archive is written. The threads make no difference to its bytes.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -156,14 +159,31 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// A block on its way through the threads, and its buffers.
+/// Blocks in a row on their way through the threads, and their buffers.
 #[derive(Default)]
 struct Job {
+    /// Number of the first.
     number: u32,
+    /// The content of all.
     data: Vec<u8>,
-    member: Vec<u8>,
-    /// Bytes of `member` that count.
+    /// Their members, one after the other.
+    members: Vec<u8>,
+    /// Bytes of `members` that count.
     length: usize,
+}
+
+impl Job {
+    fn compress(&mut self, deflater: &mut Deflater) {
+        self.length = 0;
+        for (number, block) in (self.number..).zip(self.data.chunks(BLOCK_SIZE)) {
+            // The buffer only ever grows, so that it need not be zeroed again.
+            let bound = self.length + deflater.bound(block.len());
+            if self.members.len() < bound {
+                self.members.resize(bound, 0);
+            }
+            self.length += deflater.compress(number, block, &mut self.members[self.length..]);
+        }
+    }
 }
 
 struct Blocks<W> {
@@ -171,8 +191,9 @@ struct Blocks<W> {
     pool: Ordered<Job, Job>,
     free: Vec<Job>,
     current: Job,
-    /// Bytes of the current block that are filled.
+    /// Bytes of the current job that are filled.
     filled: usize,
+    /// Number of its first block.
     number: u32,
 }
 
@@ -182,7 +203,7 @@ impl<W: Write> Blocks<W> {
         let pool = Ordered::start(options.threads, || {
             let mut deflater = Deflater::new(level);
             move |mut job: Job| {
-                job.length = deflater.compress(job.number, &job.data, &mut job.member);
+                job.compress(&mut deflater);
                 job
             }
         })
@@ -198,14 +219,14 @@ impl<W: Write> Blocks<W> {
     }
 
     fn spare(&mut self) -> &mut [u8] {
-        // A new buffer is zeroed once; a used one still has its length, unless it held a short block.
-        self.current.data.resize(BLOCK_SIZE, 0);
+        // A new buffer is zeroed once; a used one still has its length, unless it held short blocks.
+        self.current.data.resize(JOB_SIZE, 0);
         &mut self.current.data[self.filled..]
     }
 
     fn advance(&mut self, n: usize) -> anyhow::Result<()> {
         self.filled += n;
-        if self.filled == BLOCK_SIZE {
+        if self.filled == JOB_SIZE {
             self.end_block()?;
         }
         Ok(())
@@ -222,7 +243,8 @@ impl<W: Write> Blocks<W> {
         Ok(())
     }
 
-    /// Hands the current block, if there is something in it, to the threads, and writes out what they have done.
+    /// Ends the current block, if there is something in it, and hands it to the threads with those before it; writes out
+    /// what they have done.
     fn end_block(&mut self) -> anyhow::Result<()> {
         if self.filled == 0 {
             return Ok(());
@@ -235,8 +257,13 @@ impl<W: Write> Blocks<W> {
         let mut job = std::mem::replace(&mut self.current, next);
         job.data.truncate(self.filled);
         job.number = self.number;
+        // A job has but a few blocks.
+        let blocks = self.filled.div_ceil(BLOCK_SIZE) as u32;
+        self.number = self
+            .number
+            .checked_add(blocks)
+            .context("more blocks than can be numbered")?;
         self.filled = 0;
-        self.number = self.number.checked_add(1).context("more blocks than can be numbered")?;
         self.pool.submit(job);
         loop {
             match self.pool.take_ready()? {
@@ -248,7 +275,7 @@ impl<W: Write> Blocks<W> {
 
     fn put(&mut self, done: Option<Job>) -> anyhow::Result<()> {
         if let Some(job) = done {
-            self.out.write_all(&job.member[..job.length]).map_err(write_error)?;
+            self.out.write_all(&job.members[..job.length]).map_err(write_error)?;
             self.free.push(job);
         }
         Ok(())

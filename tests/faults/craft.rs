@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use crate::harness::{TIME, isize_of, sha256, sqlite, tiny};
 
 pub const MIB: usize = 1 << 20;
+/// Length of a block, as vpo-pack writes them.
+pub const BLOCK: usize = 128 << 10;
 
 /// The least library, as bytes.
 pub fn tiny_database() -> Vec<u8> {
@@ -110,9 +112,14 @@ pub fn block(number: u32, data: &[u8]) -> Vec<u8> {
     block_around(number, &deflate(data), crc32(data), data.len() as u32)
 }
 
-/// Blocks of 1 MiB of `front`, and one with `last`.
+/// Blocks of 128 KiB of `front`, and one with `last`.
 pub fn blocks_of(front: &[u8], last: &[u8]) -> Vec<u8> {
-    let mut pieces: Vec<&[u8]> = front.chunks(MIB).collect();
+    blocks_of_size(BLOCK, front, last)
+}
+
+/// Blocks of `size` bytes of `front`, and one with `last`.
+pub fn blocks_of_size(size: usize, front: &[u8], last: &[u8]) -> Vec<u8> {
+    let mut pieces: Vec<&[u8]> = front.chunks(size).collect();
     if !last.is_empty() {
         pieces.push(last);
     }

@@ -38,7 +38,7 @@ struct Pair {
 fn pair(world: &World) -> Pair {
     let path = world.path("large.db");
     let sample = Sample {
-        size: Size::Bytes(2_600_000),
+        size: Size::Bytes(400_000),
         ..Sample::default()
     };
     make(&sample, &path);
@@ -116,10 +116,12 @@ fn block_cases(pair: &Pair) -> Vec<Case> {
                     n => blocks[n].to_vec(),
                 })
                 .collect();
-            // The one before the last two is full; the others do not begin where the first one does.
-            let message = match (i + 1) % last {
-                from if from == last - 1 => "is too short: only the last two may be",
-                _ => "tar: the header at byte",
+            // Only the first begins with a tar header, and before the last two all have one length.
+            let message = match i {
+                _ if i + 2 == last => "is too short: only the last two may be",
+                0 => "tar: the header at byte",
+                _ if i + 1 == last => "tar: the header at byte",
+                _ => "SHA-256",
             };
             cases.push(case(
                 format!("block {i} replaced by a renumbered one"),
@@ -128,7 +130,7 @@ fn block_cases(pair: &Pair) -> Vec<Case> {
             ));
         }
     }
-    // With true headers: all the blocks of 1 MiB in another order.
+    // With true headers: all the blocks in another order.
     let front: Vec<usize> = (0..last).rev().collect();
     let mut turned: Vec<Vec<u8>> = (0..last).map(|n| renumbered(blocks[front[n]], n as u32)).collect();
     turned.push(blocks[last].to_vec());
@@ -207,6 +209,79 @@ fn block_cases(pair: &Pair) -> Vec<Case> {
         }
     }
     cases
+}
+
+/// A library of some 3 MB, as bytes.
+fn megabytes() -> Vec<u8> {
+    tiny_with("CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(3000000))")
+}
+
+/// Version 0.1.0 wrote blocks of 1 MiB, and nothing but one size for all blocks of an archive is asked for. That there
+/// are shorter and longer ones among them was once only looked at for 1 MiB.
+#[test]
+fn blocks_of_any_one_size() {
+    let db = megabytes();
+    let json = metadata(&db).to_string();
+    let (front, end) = (entry("library.db", &db), ending(json.as_bytes()));
+    for size in [64 << 10, 100_000, 128 << 10, MIB - 1, MIB] {
+        let archive = blocks_of_size(size, &front, &end);
+        assert!(judge(&archive).as_ref() == Ok(&db), "{size}");
+        assert!(
+            judge_stream(archive).is_ok_and(|(database, _)| database == db),
+            "{size}"
+        );
+    }
+    // Where the first is one of the last two, its length tells nothing.
+    let small = tiny_database();
+    let archive = blocks_of_size(
+        MIB,
+        &entry("library.db", &small),
+        &ending(metadata(&small).to_string().as_bytes()),
+    );
+    assert!(judge(&archive) == Ok(small));
+
+    let cut = |sizes: &[usize]| {
+        let mut rest = &front[..];
+        let mut archive = Vec::new();
+        for (i, size) in sizes.iter().enumerate() {
+            let (piece, after) = rest.split_at((*size).min(rest.len()));
+            archive.extend(block(i as u32, piece));
+            rest = after;
+        }
+        let numbers = sizes.len() as u32..;
+        let pieces = rest.chunks(sizes[0]).chain([&end[..]]);
+        archive.extend(numbers.zip(pieces).flat_map(|(i, piece)| block(i, piece)));
+        archive
+    };
+    assert!(judge(&cut(&[MIB])) == Ok(db.clone()));
+    let k = 1 << 10;
+    for (sizes, message) in [
+        (&[64 * k - 1][..], "block 0 is too short: only the last two may be"),
+        (&[1], "block 0 is too short: only the last two may be"),
+        (&[MIB + 1], "block 0 is damaged: its trailer claims an impossible size"),
+        (&[128 * k, 128 * k + 1], "block 1 is longer than the first"),
+        (&[128 * k, 128 * k, 128 * k + 1], "block 2 is longer than the first"),
+        (&[128 * k, MIB], "block 1 is longer than the first"),
+        (
+            &[128 * k, 128 * k - 1],
+            "block 1 is too short: only the last two may be",
+        ),
+        (&[128 * k, 64 * k], "block 1 is too short: only the last two may be"),
+        (&[MIB, MIB, 128 * k], "block 2 is too short: only the last two may be"),
+    ] {
+        let (kind, said) = judge(&cut(sizes)).expect_err("a mixture");
+        assert!(
+            kind == Kind::InvalidArchive && said.contains(message),
+            "{sizes:?}: {said}"
+        );
+    }
+    // The last may not be longer either.
+    let long = format!("{json}{}", " ".repeat(200 * k));
+    let archive = blocks_of(&front, &ending(long.as_bytes()));
+    let (_, said) = judge(&archive).expect_err("a long end");
+    assert!(said.contains("is longer than the first"), "{said}");
+    let archive = blocks_of_size(MIB, &front, &ending(long.as_bytes()));
+    assert!(judge(&archive) == Ok(db));
 }
 
 /// Blocks that are whole, but not what an archive is made of.

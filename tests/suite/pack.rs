@@ -18,10 +18,10 @@ fn the_format_is_the_one_described() {
     let tar = gunzip(&archive);
     let (last, before) = sizes.split_last().unwrap();
     assert!(
-        before[..before.len() - 1].iter().all(|size| *size == 1 << 20),
+        before[..before.len() - 1].iter().all(|size| *size == 128 << 10),
         "{sizes:?}"
     );
-    assert!(before[before.len() - 1] <= 1 << 20);
+    assert!(before[before.len() - 1] <= 128 << 10);
 
     // The database, padded; then, as the last block, the metadata and two zero blocks, and nothing else.
     let padded = 512 + database.len().next_multiple_of(512);

@@ -273,7 +273,7 @@ fn many_blocks(world: &World, name: &str, size_bytes: u32) -> Vec<u8> {
     sqlite(
         &path,
         &format!(
-            "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(4000000)); UPDATE files SET size_bytes = {size_bytes}"
+            "CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(500000)); UPDATE files SET size_bytes = {size_bytes}"
         ),
     );
     let archive = world.pack(&read(&path));
