@@ -16,6 +16,7 @@ mod inflate;
 mod metadata;
 mod ordered;
 mod reader;
+mod reuse;
 mod tail;
 mod tar;
 mod writer;
@@ -24,8 +25,9 @@ pub use block::{BLOCK_SIZE, Level, compressed_size};
 pub use gzip::Layout;
 pub use metadata::Metadata;
 pub use reader::{Contents, Reader};
+pub use reuse::{Reusable, Reuse};
 pub use tail::{Glimpse, glimpse};
-pub use writer::{Options, Writer};
+pub use writer::{Options, Writer, Written};
 
 /// The member that holds the database. It comes first.
 pub const DATABASE_NAME: &str = "library.db";

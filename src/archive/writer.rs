@@ -10,6 +10,7 @@ use super::block::{BLOCK_SIZE, Deflater, Level};
 use super::metadata::Metadata;
 use super::ordered::Ordered;
 use super::reader::hex;
+use super::reuse::{Copier, Members, Reuse};
 use super::tar::{RECORD, header, padding};
 use super::{DATABASE_NAME, METADATA_NAME};
 use crate::database::{Facts, MAX_SOURCE, Source};
@@ -19,12 +20,12 @@ use crate::time::Time;
 /// Blocks are handed to the threads so many bytes at a time: each one of 128 KiB by itself would cost more.
 const JOB_SIZE: usize = 8 * BLOCK_SIZE;
 
-/// How an archive is written. The threads make no difference to its bytes.
+/// How an archive is written.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How hard to compress.
     pub level: Level,
-    /// Threads that compress.
+    /// Threads that compress. They make no difference to the bytes.
     pub threads: NonZero<usize>,
     /// `created_at` in the metadata, and mtime in the tar headers.
     pub created_at: Time,
@@ -34,6 +35,22 @@ pub struct Options {
     pub replaced: bool,
     /// The library that was read, for the metadata, where the facts don't say it.
     pub source: Option<Source>,
+    /// An earlier archive, whose members are copied where they hold the same. With [`Reusable::Same`] that makes no
+    /// difference to the bytes.
+    ///
+    /// [`Reusable::Same`]: super::Reusable::Same
+    pub reuse: Option<Reuse>,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub struct Written {
+    /// The metadata of the archive.
+    pub metadata: Metadata,
+    /// Its blocks.
+    pub blocks: u32,
+    /// How many of them were copied from an earlier archive.
+    pub blocks_reused: u32,
 }
 
 /// An archive that is being written to `W`.
@@ -108,7 +125,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// When bytes of the database are missing, or the facts are not of this database; an I/O error of the output.
-    pub fn finish(mut self, facts: &Facts) -> anyhow::Result<(W, Metadata)> {
+    pub fn finish(mut self, facts: &Facts) -> anyhow::Result<(W, Written)> {
         if self.missing > 0 {
             return Err(Kind::Database.error(format!(
                 "the database ends after {} of {} bytes",
@@ -124,6 +141,7 @@ impl<W: Write> Writer<W> {
         }
         self.blocks.write(&[0; RECORD][..padding(self.database_size)])?;
         self.blocks.end_block()?;
+        self.blocks.drain()?;
         let source = facts.source().is_none().then_some(self.options.source).flatten();
         let (source_host, source_path) = match source {
             Some(source) => (Some(source.host), Some(source.path)),
@@ -141,7 +159,7 @@ impl<W: Write> Writer<W> {
             database_sha256: Some(hex(&self.sha256.finalize())),
             page_size: Some(facts.page_size),
             replaced: self.options.replaced,
-            compression_level: Some(self.options.level.number()),
+            compression_level: (!self.blocks.mixed(self.options.level)).then_some(self.options.level.number()),
             source_host: source_host.filter(told),
             source_path: source_path.filter(told),
         };
@@ -154,8 +172,14 @@ impl<W: Write> Writer<W> {
         self.blocks.write(&[0; RECORD][..padding(size)])?;
         self.blocks.write(&[0; 2 * RECORD])?;
         self.blocks.end_block()?;
-        let out = self.blocks.finish()?;
-        Ok((out, metadata))
+        self.blocks.drain()?;
+        self.blocks.out.flush().map_err(write_error)?;
+        let written = Written {
+            metadata,
+            blocks: self.blocks.number,
+            blocks_reused: self.blocks.reused,
+        };
+        Ok((self.blocks.out, written))
     }
 }
 
@@ -166,6 +190,10 @@ struct Job {
     number: u32,
     /// The content of all.
     data: Vec<u8>,
+    /// The members of an earlier archive with the same numbers.
+    earlier: Option<Members>,
+    /// How many of them were copied.
+    reused: u32,
     /// Their members, one after the other.
     members: Vec<u8>,
     /// Bytes of `members` that count.
@@ -173,15 +201,21 @@ struct Job {
 }
 
 impl Job {
-    fn compress(&mut self, deflater: &mut Deflater) {
-        self.length = 0;
-        for (number, block) in (self.number..).zip(self.data.chunks(BLOCK_SIZE)) {
+    fn compress(&mut self, deflater: &mut Deflater, copier: &mut Copier) {
+        (self.length, self.reused) = (0, 0);
+        for (i, block) in self.data.chunks(BLOCK_SIZE).enumerate() {
             // The buffer only ever grows, so that it need not be zeroed again.
             let bound = self.length + deflater.bound(block.len());
             if self.members.len() < bound {
                 self.members.resize(bound, 0);
             }
-            self.length += deflater.compress(number, block, &mut self.members[self.length..]);
+            let member = &mut self.members[self.length..bound];
+            let earlier = self.earlier.as_ref();
+            let copied = earlier.and_then(|earlier| copier.copy(earlier, i, block, member));
+            self.reused += u32::from(copied.is_some());
+            // A job has but a few blocks.
+            let number = self.number + i as u32;
+            self.length += copied.unwrap_or_else(|| deflater.compress(number, block, member));
         }
     }
 }
@@ -195,15 +229,18 @@ struct Blocks<W> {
     filled: usize,
     /// Number of its first block.
     number: u32,
+    earlier: Option<Reuse>,
+    /// Blocks that were copied, as far as they are written.
+    reused: u32,
 }
 
 impl<W: Write> Blocks<W> {
     fn start(out: W, options: &Options) -> anyhow::Result<Self> {
         let level = options.level;
         let pool = Ordered::start(options.threads, || {
-            let mut deflater = Deflater::new(level);
+            let (mut deflater, mut copier) = (Deflater::new(level), Copier::new());
             move |mut job: Job| {
-                job.compress(&mut deflater);
+                job.compress(&mut deflater, &mut copier);
                 job
             }
         })
@@ -215,6 +252,8 @@ impl<W: Write> Blocks<W> {
             current: Job::default(),
             filled: 0,
             number: 0,
+            earlier: (options.reuse.clone()).filter(|earlier| earlier.serves(level, &options.vpo_version)),
+            reused: 0,
         })
     }
 
@@ -257,12 +296,10 @@ impl<W: Write> Blocks<W> {
         let mut job = std::mem::replace(&mut self.current, next);
         job.data.truncate(self.filled);
         job.number = self.number;
-        // A job has but a few blocks.
         let blocks = self.filled.div_ceil(BLOCK_SIZE) as u32;
-        self.number = self
-            .number
-            .checked_add(blocks)
-            .context("more blocks than can be numbered")?;
+        let next = self.number.checked_add(blocks);
+        self.number = next.context("more blocks than can be numbered")?;
+        job.earlier = self.earlier.as_mut().map(|earlier| earlier.members(job.number, blocks));
         self.filled = 0;
         self.pool.submit(job);
         loop {
@@ -276,17 +313,24 @@ impl<W: Write> Blocks<W> {
     fn put(&mut self, done: Option<Job>) -> anyhow::Result<()> {
         if let Some(job) = done {
             self.out.write_all(&job.members[..job.length]).map_err(write_error)?;
+            self.reused += job.reused;
             self.free.push(job);
         }
         Ok(())
     }
 
-    fn finish(mut self) -> anyhow::Result<W> {
+    /// Writes out all that was begun.
+    fn drain(&mut self) -> anyhow::Result<()> {
         while let Some(job) = self.pool.take()? {
             self.put(Some(job))?;
         }
-        self.out.flush().map_err(write_error)?;
-        Ok(self.out)
+        Ok(())
+    }
+
+    /// True if blocks of another level were copied, or of who knows which.
+    fn mixed(&self, level: Level) -> bool {
+        let earlier = self.earlier.as_ref();
+        self.reused > 0 && earlier.is_some_and(|earlier| !earlier.has_level(level))
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::archive::{Metadata, Options, Writer};
+use crate::archive::{Options, Writer, Written};
 use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
 use crate::failure::Kind;
 use crate::files::{self, Temporary};
@@ -50,7 +50,7 @@ pub fn pack<W: Write>(
     out: W,
     options: Options,
     watch: impl FnMut(u64, usize),
-) -> anyhow::Result<Metadata> {
+) -> anyhow::Result<Written> {
     let mut head = [0; HEADER_LEN];
     let length = read_full(input, &mut head)?;
     if length == 0 {
@@ -96,7 +96,7 @@ fn stream<W: Write>(
     out: W,
     options: Options,
     mut watch: impl FnMut(u64, usize),
-) -> anyhow::Result<Metadata> {
+) -> anyhow::Result<Written> {
     let size = match &source {
         Source::Told(facts) | Source::InPlace(_, facts, _) => Some(facts.database_size_bytes),
         Source::Spool(_) => input.header.database_size(),

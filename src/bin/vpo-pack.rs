@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use lexopt::prelude::*;
-use vpo_library::archive::{Level, Options};
+use vpo_library::archive::{Level, Options, Reusable, Reuse, Written};
 use vpo_library::cli::{self, Progress};
 use vpo_library::failure::Kind;
 use vpo_library::time::Time;
@@ -22,6 +22,8 @@ options:
   -t, --threads N       threads that compress (default: one for each core)
       --stats FILE      facts about the database, from vpo-snapshot --stats;
                         without, a pipe is spooled to TMPDIR to find them
+      --reuse ARCHIVE   copy what is the same in this earlier archive, which is
+                        faster and makes no difference otherwise
       --source HOST:PATH
                         the library that was read, where --stats doesn't tell
       --created-at TIME time of the backup, RFC 3339 (default: now)
@@ -40,6 +42,7 @@ examples:
 struct Config {
     options: Options,
     stats: Option<PathBuf>,
+    reuse: Option<PathBuf>,
     verbose: bool,
     progress: bool,
 }
@@ -55,19 +58,31 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
     let input = cli::binary_input("a database", hint)?;
     let output = cli::binary_output("an archive", hint)?;
+    let mut options = config.options;
+    if let Some(earlier) = &config.reuse {
+        if files::is_same(&output, earlier) {
+            let message = format!("--reuse '{}': it is the output, too", earlier.display());
+            return Err(Kind::Usage.error(message));
+        }
+        options.reuse = Reuse::open(earlier, Reusable::Same);
+    }
     let output = files::WriteBehind::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
     let mut progress = None;
-    let packed = backups::pack(&input, stats, &scratch, output, config.options, |total, bytes| {
+    let packed = backups::pack(&input, stats, &scratch, output, options, |total, bytes| {
         let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
         bar.add(bytes);
     });
     if let Some(progress) = progress {
         progress.clear();
     }
-    let metadata = packed?;
+    let Written {
+        metadata,
+        blocks,
+        blocks_reused,
+    } = packed?;
     if config.verbose {
         cli::note(&format!(
             "vpo-pack: packed {} of schema {} with {} files, sha256 {}",
@@ -76,6 +91,10 @@ fn run(config: Config) -> anyhow::Result<u8> {
             size::grouped(metadata.file_count),
             metadata.database_sha256.unwrap_or_default()
         ));
+        if config.reuse.is_some() {
+            let (reused, blocks) = (size::grouped(blocks_reused.into()), size::grouped(blocks.into()));
+            cli::note(&format!("vpo-pack: reused {reused} of {blocks} blocks"));
+        }
     }
     Ok(0)
 }
@@ -85,7 +104,7 @@ impl Config {
         let mut level = Level::default();
         let mut threads = None;
         let mut stats = None;
-        let mut source = None;
+        let (mut source, mut reuse) = (None, None);
         let mut created_at = None;
         let mut vpo_version = cli::VPO_VERSION.to_owned();
         let (mut verbose, mut quiet, mut progress) = (false, false, false);
@@ -98,6 +117,7 @@ impl Config {
                     threads = NonZero::new(cli::number("--threads", &parser.value()?, 1..=1024)? as usize);
                 }
                 Long("stats") => stats = Some(parser.value()?.into()),
+                Long("reuse") => reuse = Some(parser.value()?.into()),
                 Long("source") => source = Some(cli::source(&parser.value()?)?),
                 Long("created-at") => {
                     let text = parser.value()?.string()?;
@@ -121,8 +141,10 @@ impl Config {
                 vpo_version,
                 replaced: false,
                 source,
+                reuse: None,
             },
             stats,
+            reuse,
             verbose: verbose && !quiet,
             progress,
         })

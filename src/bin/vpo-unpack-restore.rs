@@ -92,6 +92,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             vpo_version: cli::VPO_VERSION.into(),
             replaced: false,
             source: None,
+            reuse: None,
         },
         threads: cli::cores(),
         dry_run: config.dry_run,
