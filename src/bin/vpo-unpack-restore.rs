@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lexopt::prelude::*;
-use vpo_library::archive::{Level, Options};
+use vpo_library::archive::{Level, Options, Reusable, Reuse};
 use vpo_library::cli::{self, Progress};
 use vpo_library::failure::{Kind, kind};
 use vpo_library::library::{Request, restore};
@@ -75,6 +75,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     if files::is_same(&file, &library) {
         return Err(Kind::Usage.error(format!("'{}' is the archive itself, not a library", library.display())));
     }
+    let reuse = file.try_clone().ok().and_then(|file| Reuse::of(file, Reusable::Any));
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, Some(&library));
     let progress = Progress::new(config.progress, size);
@@ -86,13 +87,14 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         timeout: config.timeout,
         scratch: &scratch,
         archive: Options {
-            level: Level::default(),
+            // Somebody is waiting.
+            level: Level::new(1).unwrap_or_default(),
             threads: cli::cores(),
             created_at: Time::now(),
             vpo_version: cli::VPO_VERSION.into(),
             replaced: false,
             source: None,
-            reuse: None,
+            reuse,
         },
         threads: cli::cores(),
         dry_run: config.dry_run,

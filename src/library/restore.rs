@@ -47,7 +47,8 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// For copies that some situations need.
     pub scratch: &'a Path,
-    /// How a safety backup is written, but for its time.
+    /// How a safety backup is written, but for its time; where no archive to reuse is named, blocks of the newest one in
+    /// the safety directory are.
     pub archive: Options,
     /// Tells the time at which the library is locked: that of the safety backup, and in the name of what is moved aside.
     pub clock: &'a dyn Fn() -> Time,

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Options, Writer};
-use crate::backups::{candidates, estimate};
+use crate::archive::{Options, Reusable, Reuse, Writer};
+use crate::backups::{BackupName, candidates, estimate};
 use crate::database::Facts;
 use crate::failure::kind;
 use crate::files::{NewFile, create_directory, require_place, sweep};
@@ -11,6 +11,9 @@ use crate::signals;
 
 use super::exclusive_lock::ExclusiveLock;
 use super::live::{Live, pages};
+
+/// Archives that are looked at for blocks to reuse: somebody is waiting.
+const MAX_TRIES: usize = 4;
 
 /// Packs the locked library into a safety backup in `directory`, and flushes it to disk.
 ///
@@ -30,6 +33,10 @@ fn write(lock: &ExclusiveLock, facts: &Facts, directory: &Path, archive: Options
     let new_directories = create_directory(directory)?;
     sweep(directory, None);
     let file = NewFile::create(directory)?;
+    let archive = Options {
+        reuse: archive.reuse.or_else(|| newest_archive(directory)),
+        ..archive
+    };
     let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive)?;
     pages(lock.connection(), |page| {
         signals::check()?;
@@ -39,6 +46,18 @@ fn write(lock: &ExclusiveLock, facts: &Facts, directory: &Path, archive: Options
     let path = file.publish(candidates(directory, time, true))?;
     new_directories.keep();
     Ok(path)
+}
+
+/// The newest archive of blocks in `directory` by its name, which most likely holds much of what the library holds.
+fn newest_archive(directory: &Path) -> Option<Reuse> {
+    let entries = std::fs::read_dir(directory).ok()?;
+    let mut backups: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| Some((BackupName::parse(entry.file_name().to_str()?)?.time?, entry.path())))
+        .collect();
+    backups.sort();
+    let mut newest = backups.into_iter().rev().take(MAX_TRIES);
+    newest.find_map(|(_, path)| Reuse::open(&path, Reusable::Any))
 }
 
 /// Makes sure, without leaving anything, that a safety backup of the library of `live` can be made in `directory`.

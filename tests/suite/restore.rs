@@ -740,6 +740,59 @@ fn what_root_creates_belongs_to_the_owner_of_its_directory() {
     }
 }
 
+/// It is made fast, for somebody is waiting: level 1, and blocks of any level from the archive that is restored, or from
+/// the newest in its directory.
+#[test]
+fn a_safety_backup_reuses_blocks() {
+    let world = World::new();
+    world.make_library(&files(1500));
+    let archive = world.archive_of(&world.library());
+    write(world.path("a.tar.gz"), &archive);
+    let change = || sqlite(&world.library(), "UPDATE files SET size_bytes = 7 WHERE id = 1");
+    let restore = || world.cmd("vpo-unpack-restore").args(["--yes", "--safety-dir", "safe"]);
+    let kept = || {
+        let safe = world.path("safe");
+        let name = names(&safe).into_iter().find(|name| name.contains("replaced")).unwrap();
+        let kept = read(safe.join(&name));
+        std::fs::remove_file(safe.join(name)).unwrap();
+        world.verify(&kept).ok();
+        kept
+    };
+    // From a pipe there is nothing to reuse: level 1.
+    change();
+    let content = dump(&world.library());
+    restore().input(&archive).run().ok();
+    let fresh = kept();
+    let (database, metadata) = unpack(&fresh);
+    same_content("kept", &dump_bytes(&database), &content);
+    assert_eq!(
+        (&metadata["compression_level"], &metadata["replaced"]),
+        (&json!(1), &json!(true))
+    );
+    assert!(fresh.len() > archive.len(), "of a lower level");
+    for from_file in [true, false] {
+        change();
+        let content = dump(&world.library());
+        match from_file {
+            true => restore().arg("a.tar.gz").run().ok(),
+            false => {
+                write(world.path("safe").join(NAME), &archive);
+                restore().input(&archive).run().ok()
+            }
+        };
+        let kept = kept();
+        let (database, metadata) = unpack(&kept);
+        same_content("kept", &dump_bytes(&database), &content);
+        assert_eq!(metadata.get("compression_level"), None, "{from_file}");
+        let (old, new) = (blocks(&archive), blocks(&kept));
+        let equal = old
+            .iter()
+            .zip(&new)
+            .filter(|(a, b)| archive[(*a).clone()] == kept[(*b).clone()]);
+        assert!(equal.count() > old.len() / 2, "{from_file}");
+    }
+}
+
 /// That somebody has the library open was found after the question.
 #[test]
 fn nobody_is_asked_while_the_library_is_in_use() {
