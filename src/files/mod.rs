@@ -1,12 +1,14 @@
 //! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
 
 mod behind;
+mod identity;
 mod owner;
 mod publish;
 mod space;
 mod temporary;
 
 pub use behind::WriteBehind;
+pub use identity::{Identity, Inputs, resolve};
 pub use owner::give_to_owner;
 pub use publish::{NewDirectories, NewFile, create_directory, sync_directory};
 pub use space::{free_space, require_place, require_space};
@@ -15,6 +17,7 @@ pub use temporary::{Temporary, rename_new, sweep};
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -56,4 +59,12 @@ pub fn read_full(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+/// Closes a file that was written to. Network file systems and quotas may report only here that bytes were lost, at the
+/// first close of any of its descriptors after they were written (close(2)); dropping a [`std::fs::File`] tells nobody.
+pub fn close(file: impl Into<OwnedFd>) -> io::Result<()> {
+    let fd: OwnedFd = file.into();
+    // SAFETY: the descriptor was owned, and is given up here: nobody else closes it or uses it afterwards.
+    Ok(unsafe { rustix::io::try_close(fd.into_raw_fd()) }?)
 }
