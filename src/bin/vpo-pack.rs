@@ -4,12 +4,14 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options};
 use vpo_library::cli::{self, Progress};
 use vpo_library::failure::Kind;
+use vpo_library::files::{self, Identity, Inputs, WriteBehind};
 use vpo_library::time::Time;
-use vpo_library::{backups, files, size};
+use vpo_library::{backups, size};
 
 const USAGE: &str = "\
 usage: vpo-pack [options] < DATABASE > ARCHIVE
@@ -45,7 +47,7 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-pack", |parser| {
+    cli::main("vpo-pack", USAGE, |parser| {
         let config = Config::parse(parser)?;
         run(config)
     })
@@ -55,19 +57,25 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
     let input = cli::binary_input("a database", hint)?;
     let output = cli::binary_output("an archive", hint)?;
-    let output = files::WriteBehind::new(output);
+    let mut inputs = Inputs::default().open(&input, "standard input");
+    if let Some(stats) = &config.stats {
+        inputs = inputs.file(stats);
+    }
+    inputs.refuse(Identity::of(&output), "standard output")?;
+    let mut output = WriteBehind::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
     let mut progress = None;
-    let packed = backups::pack(&input, stats, &scratch, output, config.options, |total, bytes| {
+    let packed = backups::pack(&input, stats, &scratch, &mut output, config.options, |total, bytes| {
         let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
         bar.add(bytes);
     });
     if let Some(progress) = progress {
         progress.clear();
     }
-    let metadata = packed?;
+    let metadata = packed.map_err(cli::with_scratch_named)?;
+    output.close().context("cannot write the archive")?;
     if config.verbose {
         cli::note(&format!(
             "vpo-pack: packed {} of schema {} with {} files, sha256 {}",
@@ -97,7 +105,7 @@ impl Config {
                 Short('t') | Long("threads") => {
                     threads = NonZero::new(cli::number("--threads", &parser.value()?, 1..=1024)? as usize);
                 }
-                Long("stats") => stats = Some(parser.value()?.into()),
+                Long("stats") => stats = Some(cli::path(parser.value()?)),
                 Long("source") => source = Some(cli::source(&parser.value()?)?),
                 Long("created-at") => {
                     let text = parser.value()?.string()?;

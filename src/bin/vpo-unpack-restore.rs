@@ -58,12 +58,13 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-unpack-restore", |parser| run(&Config::parse(parser)?))
+    cli::main("vpo-unpack-restore", USAGE, |parser| run(&Config::parse(parser)?))
 }
 
 fn run(config: &Config) -> anyhow::Result<u8> {
     let started = Instant::now();
     let library = cli::library(config.db.clone())?;
+    cli::protect(&cli::archives([&config.archive]).database(&library))?;
     let (file, size) = if config.archive == Path::new("-") {
         let hint = "vpo-unpack-restore FILE, or: cat FILE | vpo-unpack-restore";
         (cli::binary_input("an archive", hint)?, None)
@@ -128,6 +129,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             config.json,
             config.quiet,
         )
+        .and_then(|()| cli::close_output())
         .context("the library was restored, but")?;
     }
     Ok(0)
@@ -153,10 +155,10 @@ impl Config {
             match arg {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-unpack-restore")),
-                Long("db") => config.db = Some(parser.value()?.into()),
+                Long("db") => config.db = Some(cli::path(parser.value()?)),
                 Short('y') | Long("yes") => config.yes = true,
                 Long("dry-run") => config.dry_run = true,
-                Long("safety-dir") => config.safety_directory = Some(parser.value()?.into()),
+                Long("safety-dir") => config.safety_directory = Some(cli::path(parser.value()?)),
                 Long("current-schema") => config.current_schema = Some(cli::schema(&parser.value()?)?),
                 Long("timeout") => config.timeout = cli::timeout(&parser.value()?)?,
                 Long("json") => config.json = true,
