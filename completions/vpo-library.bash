@@ -134,7 +134,8 @@ _vpo_library() {
     fi
 
     case $program${command:+ $command} in
-        vpo-library) _vpo_library_words 'backup restore backups verify' ;;
+        vpo-library) _vpo_library_words 'backup restore backups verify help' ;;
+        'vpo-library help') _vpo_library_words 'backup restore backups verify' ;;
         'vpo-library restore')
             _vpo_library_words latest
             _vpo_library_backups

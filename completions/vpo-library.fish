@@ -108,6 +108,8 @@ complete -c vpo-library -n '__vpo_library_is' -a backup -d 'make a backup of the
 complete -c vpo-library -n '__vpo_library_is' -a restore -d 'put a backup in its place'
 complete -c vpo-library -n '__vpo_library_is' -a backups -d 'list the backups'
 complete -c vpo-library -n '__vpo_library_is' -a verify -d 'prove that backups are whole'
+complete -c vpo-library -n '__vpo_library_is' -a help -d 'print the help of a command'
+complete -c vpo-library -n '__vpo_library_is help' -a 'backup restore backups verify'
 complete -c vpo-library -l db -r -F -d 'the library'
 complete -c vpo-library -l backup-dir -x -a '(__fish_complete_directories)' -d 'where backups are'
 complete -c vpo-library -l timeout -x -d 'wait so long for a lock'

@@ -1,5 +1,6 @@
 //! What can go wrong, told apart as far as a caller has to: the kinds are the exit codes of the contract.
 
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 /// The kinds of failure. The number of each is the exit status of a program that ends with it.
@@ -37,6 +38,7 @@ impl Kind {
             kind: self,
             message: message.into(),
             hint: None,
+            directory: None,
             source: None,
         }
     }
@@ -53,6 +55,7 @@ pub struct Failure {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    directory: Option<PathBuf>,
     source: Option<anyhow::Error>,
 }
 
@@ -60,6 +63,12 @@ impl Failure {
     /// Adds the next step that a person can take.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the directory that has no room.
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.directory = Some(directory.into());
         self
     }
 
@@ -105,7 +114,12 @@ pub fn describe(error: &anyhow::Error) -> String {
         if !text.is_empty() {
             text.push_str(": ");
         }
-        text.push_str(&cause.to_string());
+        let phrase = cause.to_string();
+        match cause.is::<io::Error>() {
+            true => text.push_str(&without_numbers(&phrase)),
+            // A file may be called so.
+            false => text.push_str(&phrase),
+        }
         // SQLite's message says all; its cause is the same again as a number.
         if cause.is::<rusqlite::Error>() {
             break;
@@ -114,11 +128,30 @@ pub fn describe(error: &anyhow::Error) -> String {
     text
 }
 
+/// Leaves out the numbers of the system's errors, which the standard library puts behind their names: ` (os error 28)`.
+fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(part.split_once(')').map_or(part, |(_, rest)| rest));
+    }
+    out
+}
+
 /// The hint of an error, if one of its causes has one.
 pub fn hint(error: &anyhow::Error) -> Option<&str> {
     error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
+}
+
+/// The directory that has no room, where one of the causes of an error knows it.
+pub fn full_directory(error: &anyhow::Error) -> Option<&Path> {
+    error.chain().find_map(|cause| {
+        let within = cause.downcast_ref::<io::Error>().and_then(inside);
+        let failure = cause.downcast_ref::<Failure>().or(within)?;
+        failure.directory.as_deref()
+    })
 }
 
 /// True if the device or the quota is full.
@@ -157,5 +190,22 @@ fn sqlite_kind(error: &rusqlite::Error) -> Kind {
             | Code::OperationInterrupted,
         ) => Kind::Failed,
         _ => Kind::Database,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_have_no_numbers_of_the_system() {
+        let full = || io::Error::from_raw_os_error(28);
+        let error = anyhow::Error::new(full()).context("cannot write 'x (os error 5)'");
+        assert_eq!(
+            describe(&error),
+            "cannot write 'x (os error 5)': No space left on device"
+        );
+        let error = io::Error::other(format!("{} at path 'x'", full()));
+        assert_eq!(describe(&error.into()), "No space left on device at path 'x'");
     }
 }

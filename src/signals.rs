@@ -5,7 +5,9 @@
 //! what it does in good order, and the process ends when the deferral is dropped.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
+use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -35,11 +37,15 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts to listen. Also turns a write beyond the file-size limit into an ordinary error (EFBIG): by default SIGXFSZ
-/// kills the process.
+/// Starts to listen, but for signals that this process was started to ignore, as nohup(1) does: these stay ignored, here
+/// and in the programs that it runs. Also turns a write beyond the file-size limit into an ordinary error (EFBIG): by
+/// default SIGXFSZ kills the process.
 pub fn listen() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let heeded = [SIGINT, SIGTERM, SIGHUP]
+        .into_iter()
+        .filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new(heeded)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
             PENDING.store(signal, Ordering::SeqCst);
@@ -59,6 +65,17 @@ pub fn listen() -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+/// True if `signal` is ignored.
+fn is_ignored(signal: i32) -> bool {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action the call changes nothing, and writes the present one to `action`, which is as large
+    // as it has to be and is only read if it was written.
+    unsafe {
+        libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
 }
 
 /// The signal that asked this process to end, if one did.

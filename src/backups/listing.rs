@@ -99,6 +99,10 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
 
 /// Opens an archive that must be a regular file; a FIFO in its place does not block.
 pub fn open_regular(path: &Path) -> anyhow::Result<File> {
+    // Asked by name first: opening and closing a FIFO ends whoever writes into it.
+    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
+        return Err(Kind::Failed.error("it is no regular file"));
+    }
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)

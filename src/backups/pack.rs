@@ -1,11 +1,14 @@
 //! A database in, an archive out, as a stream.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::retry_on_intr;
 use serde::Deserialize;
 
 use crate::archive::{Options, Writer, Written};
@@ -51,6 +54,7 @@ pub fn pack<W: Write>(
     options: Options,
     watch: impl FnMut(u64, usize),
 ) -> anyhow::Result<Written> {
+    let fifo = stats.map(open_fifo).transpose()?.flatten();
     let mut head = [0; HEADER_LEN];
     let length = read_full(input, &mut head)?;
     if length == 0 {
@@ -66,7 +70,7 @@ pub fn pack<W: Write>(
         rest: input,
     };
     if let Some(stats) = stats {
-        let facts = read_stats(stats, header)?;
+        let facts = read_stats(stats, fifo, header)?;
         return stream(input, Source::Told(facts), out, options, watch);
     }
     if let Some(path) = path_of(input.rest)? {
@@ -81,10 +85,9 @@ pub fn pack<W: Write>(
     }
     // A legacy writer left the page count out of date: only the end of the input tells how long it is.
     let failed = "cannot spool the input";
-    let mut file = spool.file();
-    file.write_all(&head).context(failed)?;
-    std::io::copy(&mut &*input.rest, &mut file).context(failed)?;
-    file.seek(SeekFrom::Start(HEADER_LEN as u64)).context(failed)?;
+    (&spool).write_all(&head).context(failed)?;
+    io::copy(&mut &*input.rest, &mut &spool).context(failed)?;
+    spool.file().seek(SeekFrom::Start(HEADER_LEN as u64)).context(failed)?;
     input.rest = spool.file();
     stream(input, Source::Told(read_facts(spool.path())?), out, options, watch)
 }
@@ -104,7 +107,7 @@ fn stream<W: Write>(
     let size = size.context("the length of the database is not known")?;
     input.header.check_size(size).map_err(no_database)?;
     let keep = |bytes: &[u8]| match &source {
-        Source::Spool(spool) => spool.file().write_all(bytes).context("cannot spool the input"),
+        Source::Spool(spool) => (&*spool).write_all(bytes).context("cannot spool the input"),
         _ => Ok(()),
     };
 
@@ -147,18 +150,43 @@ fn no_database(what: String) -> anyhow::Error {
     Kind::Database.error(format!("the input is no whole database: {what}"))
 }
 
+/// Opens a FIFO for the facts before the first byte of input is there: whoever writes both may wait with that byte until
+/// the FIFO has a reader. A file may not be there yet.
+fn open_fifo(stats: &Path) -> anyhow::Result<Option<File>> {
+    if !stats.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
+        return Ok(None);
+    }
+    let nonblock = OFlags::NONBLOCK.bits() as i32;
+    let opened = File::options().read(true).custom_flags(nonblock).open(stats);
+    opened
+        .map(Some)
+        .with_context(|| format!("cannot open '{}'", stats.display()))
+}
+
+/// Waits until a FIFO has something to read, and makes it an ordinary file: without a writer it looks as if it had
+/// ended.
+fn wait_for_writer(fifo: File) -> io::Result<File> {
+    retry_on_intr(|| poll(&mut [PollFd::new(&fifo, PollFlags::IN)], None))?;
+    fcntl_setfl(&fifo, fcntl_getfl(&fifo)? - OFlags::NONBLOCK)?;
+    Ok(fifo)
+}
+
 /// Facts from whoever made the stream. They are one JSON object: the other end of a pipe may stay open behind it.
-fn read_stats(stats: &Path, header: Header) -> anyhow::Result<Facts> {
+fn read_stats(stats: &Path, fifo: Option<File>, header: Header) -> anyhow::Result<Facts> {
     let shown = stats.display();
-    let file = File::open(stats).with_context(|| format!("cannot open '{shown}'"))?;
+    let opened = fifo.map_or_else(|| File::open(stats), wait_for_writer);
+    let file = opened.with_context(|| format!("cannot open '{shown}'"))?;
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file.take(MAX_STATS)));
     let facts = Facts::deserialize(&mut reader).map_err(|error| match error.is_io() {
-        true => anyhow::Error::new(std::io::Error::from(error)).context(format!("cannot read '{shown}'")),
+        true => anyhow::Error::new(io::Error::from(error)).context(format!("cannot read '{shown}'")),
         false => Kind::Database
             .because(format!("'{shown}' does not hold the facts of a snapshot"))
             .source(error)
             .into(),
     })?;
+    facts
+        .check()
+        .map_err(|what| Kind::Database.error(format!("'{shown}' does not hold the facts of a snapshot: {what}")))?;
     let size = header.database_size().unwrap_or(facts.database_size_bytes);
     if facts.page_size != header.page_size || facts.database_size_bytes != size {
         return Err(Kind::Database.error(format!(

@@ -57,7 +57,7 @@ pub fn stage(input: Box<dyn Read>, directory: &Path, threads: NonZero<usize>) ->
     require_space(directory, reader.database_size())?;
     let file = Temporary::create(directory);
     let file = file.with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
-    let contents = reader.unpack(&mut file.file())?;
+    let contents = reader.unpack(&mut &file)?;
     Ok(Staged { file, contents })
 }
 

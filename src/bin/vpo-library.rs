@@ -1,58 +1,14 @@
 //! `vpo-library`: backup and restore for every day, by running the other five programs.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use lexopt::Arg;
 use lexopt::prelude::*;
 use vpo_library::cli;
 use vpo_library::failure::Kind;
-use vpo_library::porcelain::{self, BackupOptions, Common, Log, RestoreOptions};
-
-const USAGE: &str = "\
-usage: vpo-library [options] backup|restore|backups|verify [...]
-
-Backup and restore of a VPO library.
-
-commands:
-  backup                make a backup of the library
-    -o, --output FILE   write it to FILE, into a directory, or '-' for stdout
-    -l, --level N       compression level, 0 to 12 (default: 6)
-        --no-check      do not look for damage in the library meanwhile
-        --verify        read the finished file back before it gets its name
-        --dry-run       say what the backup would be
-  restore [BACKUP]      put a backup in the place of the library; BACKUP is a
-                        file, 'latest', or '-' for stdin
-    -y, --yes           without a question
-        --dry-run       make every check and change nothing
-        --no-safety-backup
-                        do not keep the replaced library as a backup
-        --current-schema N
-                        the schema of the installed VPO
-  backups               list the backups
-    -p, --path DIR      of this directory
-        --max-age AGE   exit 1 unless a good backup is younger: 90m, 26h, 3d
-  verify [BACKUP...]    prove that backups are whole (default: all)
-
-options, before or after the command:
-      --db PATH         the library (default: VPO_DATABASE_PATH, else
-                        database_path in VPO's config.toml, else
-                        ~/.vpo/library.db)
-      --backup-dir DIR  where backups are (default: VPO_BACKUP_DIR, else
-                        $VPO_DATA_DIR/backups, else ~/.vpo/backups)
-      --timeout SECONDS wait so long for a lock (default: 5)
-      --log FILE        append a JSON line about the run (or VPO_LIBRARY_LOG)
-      --json            report as one JSON document (also: --format json)
-  -q, --quiet           no reports
-  -v, --verbose         show the pipeline that is run, and more
-  -h, --help            print this help
-  -V, --version         print the version
-
-examples:
-  vpo-library backup
-  vpo-library backups
-  vpo-library restore latest
-";
+use vpo_library::porcelain::{self, BackupOptions, COMMANDS, Common, Help, Log, RestoreOptions, usage};
 
 enum Command {
     Backup(BackupOptions),
@@ -68,11 +24,15 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-library", |parser| run(&Config::parse(parser)?))
+    cli::main("vpo-library", &usage(), |parser| run(&Config::parse(parser)?))
 }
 
 fn run(config: &Config) -> anyhow::Result<u8> {
     let Config { common, command, log } = config;
+    // The programs that report would find /dev/null in its place.
+    if common.json || !common.quiet {
+        cli::require_output()?;
+    }
     let logged = |name, work: &dyn Fn(&mut Log) -> anyhow::Result<u8>| {
         let mut log = Log::begin(log.clone(), name);
         let result = work(&mut log);
@@ -100,20 +60,22 @@ impl Config {
         let mut command = None;
         while let Some(arg) = parser.next()? {
             match (arg, &mut command) {
-                (Short('h') | Long("help"), _) => return Err(cli::help(USAGE)),
+                (Short('h') | Long("help"), Some(command)) => return Err(help(Some(command.name()))),
+                (Short('h') | Long("help"), None) => return Err(help(None)),
                 (Short('V') | Long("version"), _) => return Err(cli::version("vpo-library")),
-                (Long("db"), _) => common.db = Some(parser.value()?.into()),
-                (Long("backup-dir"), _) => common.backup_directory = Some(parser.value()?.into()),
+                (Long("db"), _) => common.db = Some(cli::path(parser.value()?)),
+                (Long("backup-dir"), _) => common.backup_directory = Some(cli::path(parser.value()?)),
                 (Long("timeout"), _) => common.timeout = Some(cli::timeout(&parser.value()?)?),
-                (Long("log"), _) => log = Some(parser.value()?.into()),
+                (Long("log"), _) => log = Some(cli::path(parser.value()?)),
                 (Long("json"), _) => common.json = true,
                 (Long("format"), _) => common.json = format(&parser.value()?.string()?)?,
                 (Short('q') | Long("quiet"), _) => common.quiet = true,
                 (Short('v') | Long("verbose"), _) => common.verbose = true,
 
+                (Value(name), None) if name == "help" => return Err(help_on(parser)),
                 (Value(name), None) => command = Some(Command::named(&name)?),
 
-                (Short('o') | Long("output"), Some(Command::Backup(o))) => o.output = Some(parser.value()?.into()),
+                (Short('o') | Long("output"), Some(Command::Backup(o))) => o.output = Some(cli::path(parser.value()?)),
                 (Short('l') | Long("level"), Some(Command::Backup(o))) => {
                     let level = parser.value()?;
                     o.level = cli::level(&level)?;
@@ -134,7 +96,7 @@ impl Config {
                 (Value(backup), Some(Command::Restore(o))) if o.backup.is_none() => o.backup = Some(backup.into()),
 
                 (Short('p') | Long("path"), Some(Command::Backups { .. })) => {
-                    common.backup_directory = Some(parser.value()?.into());
+                    common.backup_directory = Some(cli::path(parser.value()?));
                 }
                 (Long("max-age"), Some(Command::Backups { max_age })) => {
                     let age = parser.value()?.string()?;
@@ -143,10 +105,10 @@ impl Config {
                 }
                 (Value(operand), Some(Command::Verify(operands))) => operands.push(operand.into()),
 
-                (other, _) => return Err(cli::unexpected(other)),
+                (other, command) => return Err(unexpected(other, command.as_ref())),
             }
         }
-        let command = command.ok_or_else(|| Kind::Usage.because("no command").hint("vpo-library --help lists them"))?;
+        let command = command.ok_or_else(|| Kind::Usage.because("no command").hint("'vpo-library help' lists them"))?;
         if let Command::Backup(options) = &command {
             let stream = options.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
             if stream && (common.json || options.verify || options.dry_run) {
@@ -162,18 +124,86 @@ impl Config {
 }
 
 impl Command {
-    fn named(name: &std::ffi::OsStr) -> anyhow::Result<Self> {
+    fn named(name: &OsStr) -> anyhow::Result<Self> {
         match name.to_str() {
             Some("backup") => Ok(Command::Backup(BackupOptions::default())),
             Some("restore") => Ok(Command::Restore(RestoreOptions::default())),
             Some("backups") => Ok(Command::Backups { max_age: None }),
             Some("verify") => Ok(Command::Verify(Vec::new())),
-            _ => Err(Kind::Usage
-                .because(format!("unknown command '{}'", name.display()))
-                .hint("the commands are backup, restore, backups and verify")
-                .into()),
+            _ => Err(unknown_command(name)),
         }
     }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Command::Backup(_) => "backup",
+            Command::Restore(_) => "restore",
+            Command::Backups { .. } => "backups",
+            Command::Verify(_) => "verify",
+        }
+    }
+}
+
+fn unknown_command(name: &OsStr) -> anyhow::Error {
+    let name = name.to_string_lossy();
+    let known = COMMANDS.iter().map(|help| help.name).chain(["help"]);
+    let hint = match cli::nearest(&name, known) {
+        Some(meant) => format!("did you mean '{meant}'?"),
+        None => "'vpo-library help' lists the commands".into(),
+    };
+    let unknown = Kind::Usage.because(format!("unknown command '{name}'"));
+    unknown.hint(hint).into()
+}
+
+/// Prints the help of one command, or of all.
+fn help(command: Option<&str>) -> anyhow::Error {
+    match command.and_then(Help::of) {
+        Some(help) => cli::help(&help.text()),
+        None => cli::help(&usage()),
+    }
+}
+
+/// `help [COMMAND]`
+fn help_on(mut parser: lexopt::Parser) -> anyhow::Error {
+    let mut command = None;
+    loop {
+        match parser.next() {
+            Ok(None) => return help(command.as_deref()),
+            Ok(Some(Short('h') | Long("help"))) => {}
+            Ok(Some(Value(name))) if command.is_none() => match name.to_str() {
+                Some(name) if name == "help" || Help::of(name).is_some() => command = Some(name.to_owned()),
+                _ => return unknown_command(&name),
+            },
+            Ok(Some(other)) => return cli::unexpected(other),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+/// The error for what `command` does not have: an option may belong to another one.
+fn unexpected(arg: Arg, command: Option<&Command>) -> anyhow::Error {
+    let option = match &arg {
+        Short(name) => format!("-{name}"),
+        Long(name) => format!("--{name}"),
+        Value(_) => return cli::unexpected(arg),
+    };
+    let owners = Help::with_option(&option);
+    let Some(owner) = owners.first() else {
+        return cli::unexpected(arg);
+    };
+    let all = owners.join("' and '");
+    let error = match command {
+        None => Kind::Usage
+            .because(format!("'{option}' is an option of '{all}' and goes after the command"))
+            .hint(format!("vpo-library {owner} {option}")),
+        Some(command) => Kind::Usage
+            .because(format!(
+                "'{option}' is an option of '{all}', not of '{}'",
+                command.name()
+            ))
+            .hint(format!("'vpo-library help {}' lists its options", command.name())),
+    };
+    error.into()
 }
 
 /// `--format json`, as VPO spells it; its other format is `text`.

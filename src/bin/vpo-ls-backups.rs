@@ -53,7 +53,7 @@ enum Format {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-ls-backups", |parser| run(Config::parse(parser)?))
+    cli::main("vpo-ls-backups", USAGE, |parser| run(Config::parse(parser)?))
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
@@ -68,6 +68,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
         Err(error) if !named && kind(&error) == Kind::NotFound => Vec::new(),
         listed => listed?,
     };
+    cli::protect(&cli::archives(backups.iter().map(|backup| &backup.path)))?;
     match config.format {
         Format::Names | Format::NamesWithNul => cli::print_names(&backups, config.format == Format::NamesWithNul)?,
         Format::Json => cli::print_listing_json(&directory, &backups)?,
@@ -101,7 +102,7 @@ impl Config {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-ls-backups")),
                 Short('p') | Long("path") if config.directory.is_none() => {
-                    config.directory = Some(parser.value()?.into());
+                    config.directory = Some(cli::path(parser.value()?));
                 }
                 Short('p') | Long("path") => return Err(Kind::Usage.error("the directory is named twice")),
                 Long("names") => names = true,

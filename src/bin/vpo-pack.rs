@@ -4,12 +4,14 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Reusable, Reuse, Written};
 use vpo_library::cli::{self, Progress};
 use vpo_library::failure::Kind;
+use vpo_library::files::{self, Identity, Inputs, WriteBehind};
 use vpo_library::time::Time;
-use vpo_library::{backups, files, size};
+use vpo_library::{backups, size};
 
 const USAGE: &str = "\
 usage: vpo-pack [options] < DATABASE > ARCHIVE
@@ -48,7 +50,7 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-pack", |parser| {
+    cli::main("vpo-pack", USAGE, |parser| {
         let config = Config::parse(parser)?;
         run(config)
     })
@@ -58,20 +60,22 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
     let input = cli::binary_input("a database", hint)?;
     let output = cli::binary_output("an archive", hint)?;
-    let mut options = config.options;
-    if let Some(earlier) = &config.reuse {
-        if files::is_same(&output, earlier) {
-            let message = format!("--reuse '{}': it is the output, too", earlier.display());
-            return Err(Kind::Usage.error(message));
-        }
-        options.reuse = Reuse::open(earlier, Reusable::Same);
+    let mut inputs = Inputs::default().open(&input, "standard input");
+    for file in [&config.stats, &config.reuse].into_iter().flatten() {
+        inputs = inputs.file(file);
     }
-    let output = files::WriteBehind::new(output);
+    inputs.refuse(Identity::of(&output), "standard output")?;
+    let mut options = config.options;
+    options.reuse = config
+        .reuse
+        .as_deref()
+        .and_then(|earlier| Reuse::open(earlier, Reusable::Same));
+    let mut output = WriteBehind::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
     let mut progress = None;
-    let packed = backups::pack(&input, stats, &scratch, output, options, |total, bytes| {
+    let packed = backups::pack(&input, stats, &scratch, &mut output, options, |total, bytes| {
         let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
         bar.add(bytes);
     });
@@ -82,7 +86,8 @@ fn run(config: Config) -> anyhow::Result<u8> {
         metadata,
         blocks,
         blocks_reused,
-    } = packed?;
+    } = packed.map_err(cli::with_scratch_named)?;
+    output.close().context("cannot write the archive")?;
     if config.verbose {
         cli::note(&format!(
             "vpo-pack: packed {} of schema {} with {} files, sha256 {}",
@@ -116,8 +121,8 @@ impl Config {
                 Short('t') | Long("threads") => {
                     threads = NonZero::new(cli::number("--threads", &parser.value()?, 1..=1024)? as usize);
                 }
-                Long("stats") => stats = Some(parser.value()?.into()),
-                Long("reuse") => reuse = Some(parser.value()?.into()),
+                Long("stats") => stats = Some(cli::path(parser.value()?)),
+                Long("reuse") => reuse = Some(cli::path(parser.value()?)),
                 Long("source") => source = Some(cli::source(&parser.value()?)?),
                 Long("created-at") => {
                     let text = parser.value()?.string()?;

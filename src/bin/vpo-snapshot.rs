@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use lexopt::prelude::*;
 use vpo_library::cli::{self, Progress};
+use vpo_library::files::{self, Identity};
 use vpo_library::library::{SnapshotOptions, snapshot};
-use vpo_library::{files, size};
+use vpo_library::size;
 
 const USAGE: &str = "\
 usage: vpo-snapshot [options] [LIBRARY]
@@ -43,12 +44,16 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-snapshot", |parser| run(Config::parse(parser)?))
+    cli::main("vpo-snapshot", USAGE, |parser| run(Config::parse(parser)?))
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
     let library = cli::library(config.library)?;
     let output = cli::binary_output("a database", "vpo-snapshot | vpo-pack > library.tar.gz")?;
+    if let Some(stats) = &config.stats {
+        let shown = format!("--stats '{}'", stats.display());
+        cli::configuration().refuse(Identity::at(stats), &shown)?;
+    }
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, Some(&library));
     let options = SnapshotOptions {
@@ -76,7 +81,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
     if let Some(progress) = progress {
         progress.clear();
     }
-    done.map(|_| 0)
+    done.map(|_| 0).map_err(cli::with_scratch_named)
 }
 
 impl Config {
@@ -95,7 +100,7 @@ impl Config {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-snapshot")),
                 Long("no-check") => config.check = false,
-                Long("stats") => config.stats = Some(parser.value()?.into()),
+                Long("stats") => config.stats = Some(cli::path(parser.value()?)),
                 Long("timeout") => config.timeout = cli::timeout(&parser.value()?)?,
                 Long("progress") => config.progress = true,
                 Short('q') | Long("quiet") => quiet = true,

@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Reusable, Reuse};
 use vpo_library::cli::{self, Progress};
 use vpo_library::failure::{Kind, kind};
+use vpo_library::files::Identity;
 use vpo_library::library::{Request, restore};
 use vpo_library::time::Time;
 use vpo_library::{backups, files};
@@ -58,12 +59,13 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-unpack-restore", |parser| run(&Config::parse(parser)?))
+    cli::main("vpo-unpack-restore", USAGE, |parser| run(&Config::parse(parser)?))
 }
 
 fn run(config: &Config) -> anyhow::Result<u8> {
     let started = Instant::now();
     let library = cli::library(config.db.clone())?;
+    cli::protect(&cli::archives([&config.archive]).database(&library))?;
     let (file, size) = if config.archive == Path::new("-") {
         let hint = "vpo-unpack-restore FILE, or: cat FILE | vpo-unpack-restore";
         (cli::binary_input("an archive", hint)?, None)
@@ -72,7 +74,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         let size = file.metadata().ok().map(|meta| meta.len());
         (file, size)
     };
-    if files::is_same(&file, &library) {
+    if Identity::of(&file).is_some_and(|archive| Identity::at(&library) == Some(archive)) {
         return Err(Kind::Usage.error(format!("'{}' is the archive itself, not a library", library.display())));
     }
     let reuse = file.try_clone().ok().and_then(|file| Reuse::of(file, Reusable::Any));
@@ -131,6 +133,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             config.json,
             config.quiet,
         )
+        .and_then(|()| cli::close_output())
         .context("the library was restored, but")?;
     }
     Ok(0)
@@ -156,10 +159,10 @@ impl Config {
             match arg {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-unpack-restore")),
-                Long("db") => config.db = Some(parser.value()?.into()),
+                Long("db") => config.db = Some(cli::path(parser.value()?)),
                 Short('y') | Long("yes") => config.yes = true,
                 Long("dry-run") => config.dry_run = true,
-                Long("safety-dir") => config.safety_directory = Some(parser.value()?.into()),
+                Long("safety-dir") => config.safety_directory = Some(cli::path(parser.value()?)),
                 Long("current-schema") => config.current_schema = Some(cli::schema(&parser.value()?)?),
                 Long("timeout") => config.timeout = cli::timeout(&parser.value()?)?,
                 Long("json") => config.json = true,

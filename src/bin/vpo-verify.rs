@@ -10,7 +10,7 @@ use vpo_library::archive::Contents;
 use vpo_library::backups::{self, Destination};
 use vpo_library::cli::{self, Progress, VerifyReport};
 use vpo_library::failure::{Kind, kind};
-use vpo_library::files;
+use vpo_library::files::{self, Identity};
 
 const HINT: &str = "vpo-verify FILE, or: cat FILE | vpo-verify";
 
@@ -53,7 +53,7 @@ struct Config {
 }
 
 fn main() -> ExitCode {
-    cli::main("vpo-verify", |parser| run(&Config::parse(parser)?))
+    cli::main("vpo-verify", USAGE, |parser| run(&Config::parse(parser)?))
 }
 
 fn run(config: &Config) -> anyhow::Result<u8> {
@@ -125,7 +125,7 @@ fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
     }
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
-    let staged = backups::stage(input, &scratch, cli::cores())?;
+    let staged = backups::stage(input, &scratch, cli::cores()).map_err(cli::with_scratch_named)?;
     staged.check()?;
     Ok(staged.contents)
 }
@@ -146,7 +146,7 @@ impl Config {
             match arg {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-verify")),
-                Long("save") => save = Some(parser.value()?.into()),
+                Long("save") => save = Some(cli::path(parser.value()?)),
                 Long("no-database-check") => config.database_check = false,
                 Long("json") => config.json = true,
                 Long("progress") => config.progress = true,
@@ -159,10 +159,13 @@ impl Config {
         if config.operands.is_empty() {
             config.operands.push("-".into());
         }
+        let inputs = cli::archives(&config.operands);
+        cli::protect(&inputs)?;
         if let Some(save) = save {
             if config.operands != [Path::new("-")] {
                 return Err(Kind::Usage.error("--save takes the archive from standard input, not from an operand"));
             }
+            inputs.refuse(Identity::at(&save), &format!("--save '{}'", save.display()))?;
             config.save = Some(Destination::parse(&save)?);
         }
         Ok(config)

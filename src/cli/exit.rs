@@ -8,7 +8,9 @@ use serde_json::json;
 use signal_hook::consts::SIGPIPE;
 
 use super::report::print_json;
+use super::streams::close_output;
 use super::text::escape;
+use super::usage::{nearest_option, wants_json};
 use crate::failure::{Kind, describe, hint, kind};
 use crate::signals;
 
@@ -24,20 +26,33 @@ impl fmt::Display for Done {
 
 impl std::error::Error for Done {}
 
-/// Runs a program. `run` gives its exit status, or the error that becomes one.
-pub fn main(program: &str, run: impl FnOnce(lexopt::Parser) -> anyhow::Result<u8>) -> ExitCode {
+/// Runs a program; `usage` is its help text. `run` gives its exit status, or the error that becomes one.
+///
+/// It has ended well only if standard output could be closed without an error.
+pub fn main(program: &str, usage: &str, run: impl FnOnce(lexopt::Parser) -> anyhow::Result<u8>) -> ExitCode {
     let result = signals::listen()
         .map_err(|error| anyhow::Error::new(error).context("cannot listen to signals"))
         .and_then(|()| run(lexopt::Parser::from_env()));
+    let result = match result {
+        Err(error) if error.is::<Done>() => Ok(0),
+        result => result,
+    };
+    let (status, error) = match result {
+        Ok(status) => (status, close_output().err()),
+        Err(error) => (0, Some(error)),
+    };
     // What was interrupted by a signal ends by it, not by the error that it led to.
     if let Some(signal) = signals::pending() {
         signals::end_by(signal);
     }
-    match result {
-        Ok(status) => ExitCode::from(status),
-        Err(error) if error.is::<Done>() => ExitCode::SUCCESS,
-        Err(error) if is_closed_pipe(&error) => signals::end_by(SIGPIPE),
-        Err(error) => fail(program, &error),
+    match error {
+        None => ExitCode::from(status),
+        Some(error) if is_closed_pipe(&error) => signals::end_by(SIGPIPE),
+        Some(error) => {
+            let failed = fail(program, usage, &error);
+            // That the report was lost is no better news than what it said.
+            ExitCode::from(if status == 0 { failed } else { status })
+        }
     }
 }
 
@@ -60,31 +75,39 @@ impl fmt::Display for Reported {
 
 impl std::error::Error for Reported {}
 
-fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
+/// Tells of a failure, and gives the exit status.
+fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
         if !reported.documented {
-            document(&reported.message, reported.status);
+            document(usage, &reported.message, reported.status);
         }
-        return ExitCode::from(reported.status);
+        return reported.status;
     }
-    let usage = error.is::<lexopt::Error>();
-    let kind = if usage { Kind::Usage } else { kind(error) };
+    let wrong = error.downcast_ref::<lexopt::Error>();
+    let kind = if wrong.is_some() { Kind::Usage } else { kind(error) };
     let message = describe(error);
     let mut line = format!("{program}: {}\n", escape(&message));
-    match hint(error) {
-        Some(hint) => line.push_str(&format!("hint: {}\n", escape(hint))),
-        None if kind == Kind::Usage => line.push_str(&format!("hint: '{program} --help' lists the options\n")),
-        None => {}
+    let meant = match wrong {
+        Some(lexopt::Error::UnexpectedOption(option)) => nearest_option(usage, option),
+        _ => None,
+    };
+    match (hint(error), meant) {
+        (Some(hint), _) => line.push_str(&format!("hint: {}\n", escape(hint))),
+        (None, Some(meant)) => line.push_str(&format!("hint: did you mean '{meant}'?\n")),
+        (None, None) if kind == Kind::Usage => {
+            line.push_str(&format!("hint: '{program} --help' lists the options\n"));
+        }
+        (None, None) => {}
     }
     // Nobody is left to be told when stderr is gone too.
     let _ = io::stderr().write_all(line.as_bytes());
-    document(&message, kind.code());
-    ExitCode::from(kind.code())
+    document(usage, &message, kind.code());
+    kind.code()
 }
 
 /// Prints the JSON document of a failure, if one was asked for.
-fn document(message: &str, status: u8) {
-    if wants_json() {
+fn document(usage: &str, message: &str, status: u8) {
+    if wants_json(usage, lexopt::Parser::from_env()) {
         let report = json!({"success": false, "error": message, "exit_code": status});
         if print_json(&report).is_err_and(|error| is_closed_pipe(&error)) {
             signals::end_by(SIGPIPE);
@@ -98,16 +121,4 @@ fn is_closed_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Whether `--json` was asked for: needed also where the command line could not be read to its end.
-fn wants_json() -> bool {
-    let mut args = std::env::args_os().skip(1).take_while(|arg| arg != "--").peekable();
-    while let Some(arg) = args.next() {
-        let value = args.peek().is_some_and(|value| value == "json");
-        if arg == "--json" || arg == "--format=json" || (arg == "--format" && value) {
-            return true;
-        }
-    }
-    false
 }

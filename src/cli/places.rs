@@ -1,13 +1,18 @@
 //! Where things are: options first, then the environment, then VPO's `config.toml`, then the defaults.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use crate::failure::Kind;
+use crate::failure::{Kind, full_directory, kind};
+use crate::files::Inputs;
+
+/// Bytes that VPO's configuration may have; it has a few kilobytes.
+const MAX_CONFIGURATION: u64 = 1024 * 1024;
 
 /// The library: `option` (an operand or `--db`), `VPO_DATABASE_PATH`, `database_path` in `config.toml`,
 /// `~/.vpo/library.db`.
@@ -39,6 +44,44 @@ pub fn scratch_directory() -> PathBuf {
     path_variable("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
+/// An error as it is, but where the directory for temporary files has no room it says which that is and what to do.
+pub fn with_scratch_named(error: anyhow::Error) -> anyhow::Error {
+    let scratch = scratch_directory();
+    if kind(&error) != Kind::NoSpace || full_directory(&error) != Some(&scratch) {
+        return error;
+    }
+    let set = match variable("TMPDIR") {
+        Some(_) => "TMPDIR is",
+        None => "TMPDIR is not set, so it is",
+    };
+    Kind::NoSpace
+        .because("no room for temporary files")
+        .hint(format!(
+            "set TMPDIR to a directory with more room; {set} '{}'",
+            scratch.display()
+        ))
+        .source(error)
+        .into()
+}
+
+/// The path that an option was given; a leading `~/` is expanded, for a shell leaves that of `--option=~/x` alone.
+pub fn path(value: OsString) -> PathBuf {
+    expand(Path::new(&value))
+}
+
+/// VPO's configuration file, as something that is read.
+pub fn configuration() -> Inputs {
+    configuration_path().map_or_else(|_| Inputs::default(), |(path, _)| Inputs::default().file(&path))
+}
+
+/// Where VPO's configuration file is, and whether somebody named it.
+fn configuration_path() -> anyhow::Result<(PathBuf, bool)> {
+    match path_variable("VPO_CONFIG_PATH") {
+        Some(path) => Ok((path, true)),
+        None => Ok((vpo_home()?.join("config.toml"), false)),
+    }
+}
+
 /// An environment variable; an empty one counts as unset.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -49,20 +92,22 @@ pub fn path_variable(name: &str) -> Option<PathBuf> {
     variable(name).map(|value| expand(Path::new(&value)))
 }
 
-/// `database_path` in VPO's `config.toml`. A missing file sets nothing.
+/// `database_path` in VPO's `config.toml`. A missing file sets nothing, unless somebody named it.
 fn configured_library() -> anyhow::Result<Option<PathBuf>> {
-    let config = match path_variable("VPO_CONFIG_PATH") {
-        Some(path) => path,
-        None => vpo_home()?.join("config.toml"),
-    };
-    let shown = config.display();
-    let text = match std::fs::read_to_string(&config) {
+    let (config, named) = configuration_path()?;
+    let text = match read_configuration(&config) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(unparsable(&config, "it is not UTF-8"));
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !named => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Kind::Usage
+                .because(format!("'{}' does not exist", config.display()))
+                .hint("VPO_CONFIG_PATH names it")
+                .into());
         }
-        Err(error) => return Err(error).with_context(|| format!("cannot read '{shown}'")),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            return Err(unparsable(&config, &error.to_string()));
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read '{}'", config.display())),
     };
     let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error
@@ -78,10 +123,25 @@ fn configured_library() -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
+/// Reads a configuration file, or what comes from a pipe in its place, but of a device without an end not all.
+fn read_configuration(config: &Path) -> io::Result<String> {
+    let file = File::open(config)?;
+    let mut text = String::new();
+    let invalid = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+    if file.metadata()?.is_dir() {
+        return invalid("it is a directory");
+    }
+    match file.take(MAX_CONFIGURATION + 1).read_to_string(&mut text) {
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => invalid("it is not UTF-8"),
+        Ok(n) if n as u64 > MAX_CONFIGURATION => invalid("it is larger than 1 MiB"),
+        read => read.map(|_| text),
+    }
+}
+
 fn unparsable(config: &Path, why: &str) -> anyhow::Error {
     Kind::Usage
         .because(format!("cannot parse '{}': {why}", config.display()))
-        .hint("mend it, or name the library: --db PATH, or VPO_DATABASE_PATH")
+        .hint("correct it, or name the library: --db PATH, or VPO_DATABASE_PATH")
         .into()
 }
 

@@ -2,13 +2,15 @@
 
 use std::fmt::Write;
 use std::io::{self, Read};
-use std::time::Duration;
 
 use super::terminal::is_capable;
 use crate::size::human;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// Draws how much of something is done. Where it was not asked for, or stderr is no terminal, it draws nothing.
+///
+/// It is drawn anew when something was done, not by a clock: indicatif's is a thread, and a panic where none can be
+/// started.
 #[derive(Clone)]
 pub struct Progress(ProgressBar);
 
@@ -39,9 +41,6 @@ impl Progress {
                     let _ = write!(out, "{}/s", human(state.per_sec() as u64));
                 });
             bar.set_style(style.progress_chars("=> "));
-        }
-        if wanted {
-            bar.enable_steady_tick(Duration::from_millis(100));
         }
         Progress(bar)
     }

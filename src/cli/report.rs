@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use anyhow::Context;
 use serde::Serialize;
 
+use super::streams::require_output;
 use super::text::{escape, escape_json};
 
 /// Writes text to standard output.
@@ -14,6 +15,7 @@ pub fn print(text: &str) -> anyhow::Result<()> {
 
 /// Writes bytes that need not be text, such as file names, to standard output.
 pub fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    require_output()?;
     let mut stdout = io::stdout().lock();
     stdout
         .write_all(bytes)

@@ -2,18 +2,40 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 
+use super::inherited::{Stream, was_closed};
+use super::places::configuration;
+use super::report::note;
 use super::terminal::is_terminal;
+use crate::backups::BackupName;
 use crate::failure::Kind;
+use crate::files::{Identity, Inputs};
 
 /// A pipe of this size lets both ends work for a while without waiting for each other.
 const PIPE_SIZE: usize = 1024 * 1024;
 
+/// Makes sure that there is a standard input.
+///
+/// # Errors
+/// [`Kind::Failed`] if it was closed when the program was started.
+pub fn require_input() -> anyhow::Result<()> {
+    match was_closed(Stream::Input) {
+        true => Err(Kind::Failed.error("standard input is closed")),
+        false => Ok(()),
+    }
+}
+
 /// Standard input, for reading.
+///
+/// # Errors
+/// [`Kind::Failed`] if it was closed when the program was started.
 pub fn standard_input() -> anyhow::Result<File> {
+    require_input()?;
     let fd = io::stdin().as_fd().try_clone_to_owned();
     Ok(fd.context("cannot use standard input")?.into())
 }
@@ -34,11 +56,26 @@ pub fn binary_input(what: &str, hint: &str) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Standard output for binary data.
+/// Makes sure that there is a standard output.
 ///
 /// # Errors
-/// [`Kind::Usage`] if it is a terminal.
+/// [`Kind::Failed`] if it was closed when the program was started; [`Kind::Usage`] after [`protect`] has refused it.
+pub fn require_output() -> anyhow::Result<()> {
+    if INPUT.load(Ordering::Relaxed) {
+        return Err(Kind::Usage.error("standard output is an input"));
+    }
+    match was_closed(Stream::Output) {
+        true => Err(Kind::Failed.error("standard output is closed")),
+        false => Ok(()),
+    }
+}
+
+/// Standard output for binary data. What was written counts only when [`crate::files::close`] has closed it.
+///
+/// # Errors
+/// [`Kind::Usage`] if it is a terminal; [`Kind::Failed`] if it was closed when the program was started.
 pub fn binary_output(what: &str, hint: &str) -> anyhow::Result<File> {
+    require_output()?;
     if is_terminal(io::stdout()) {
         return Err(Kind::Usage
             .because(format!("{what} is not written to a terminal"))
@@ -49,6 +86,54 @@ pub fn binary_output(what: &str, hint: &str) -> anyhow::Result<File> {
     let file = fd.context("cannot use standard output")?.into();
     widen(&file);
     Ok(file)
+}
+
+/// The archives that operands name, as what a run reads: files, the backups in directories, and '-' for standard input;
+/// and the configuration file, which may have been read too.
+pub fn archives(operands: impl IntoIterator<Item = impl AsRef<Path>>) -> Inputs {
+    operands
+        .into_iter()
+        .fold(configuration(), |inputs, operand| match operand.as_ref() {
+            stream if stream == "-" => inputs.open(io::stdin(), "standard input"),
+            path => match path.read_dir() {
+                Ok(entries) => entries
+                    .flatten()
+                    .filter(|entry| BackupName::parse(&entry.file_name().to_string_lossy()).is_some())
+                    .fold(inputs, |inputs, entry| inputs.file(&entry.path())),
+                Err(_) => inputs.file(path),
+            },
+        })
+}
+
+/// Refuses to go on where standard output is one of the files that are read: the report would be written into it.
+///
+/// # Errors
+/// [`Kind::Usage`]; then nothing is printed any more, a JSON document about this error neither.
+pub fn protect(inputs: &Inputs) -> anyhow::Result<()> {
+    let refused = inputs.refuse(Identity::of(io::stdout()), "standard output");
+    INPUT.fetch_or(refused.is_err(), Ordering::Relaxed);
+    refused
+}
+
+/// Standard output is an input.
+static INPUT: AtomicBool = AtomicBool::new(false);
+
+/// Flushes and closes standard output: only then is it known that the report was received. Nothing can be printed
+/// afterwards.
+pub fn close_output() -> anyhow::Result<()> {
+    static CLOSED: AtomicBool = AtomicBool::new(false);
+    if CLOSED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    // Nothing is lost on a terminal; and who closes its last descriptor may be hung up before the end.
+    if is_terminal(io::stdout()) {
+        return Ok(());
+    }
+    // SAFETY: the standard library never closes this descriptor, and takes an error for a write to a closed one as
+    // success. No file is opened by this number, for the program is about to end.
+    let close = || unsafe { rustix::io::try_close(io::stdout().as_raw_fd()) };
+    let closed = io::stdout().flush().and_then(|()| Ok(close()?));
+    closed.context("cannot write to standard output")
 }
 
 /// Makes a pipe larger, where the system lets us. It works without, only slower.
@@ -76,8 +161,11 @@ pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
         .and_then(|()| stderr.flush())
         .context("cannot ask")?;
     let mut answer = String::new();
-    BufReader::new(terminal)
-        .read_line(&mut answer)
-        .context("cannot read the answer")?;
+    let read = BufReader::new(terminal).read_line(&mut answer);
+    if !answer.ends_with('\n') {
+        // Ctrl-D leaves the cursor behind the question.
+        note("");
+    }
+    read.context("cannot read the answer")?;
     Ok(Some(answer.trim().to_owned()))
 }

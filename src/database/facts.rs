@@ -49,6 +49,27 @@ impl Facts {
         Self::ask(connection).map_err(|error| explain(connection, error))
     }
 
+    /// Checks figures that come from elsewhere: they have to be in the ranges that the metadata of an archive may have, or
+    /// what is packed with them could never be verified.
+    ///
+    /// # Errors
+    /// A phrase that names the key.
+    pub fn check(&self) -> Result<(), String> {
+        if self.schema_version == 0 {
+            return Err("'schema_version' is 0".into());
+        }
+        for (key, number) in [
+            ("schema_version", self.schema_version),
+            ("file_count", self.file_count),
+            ("total_library_size_bytes", self.total_library_size_bytes),
+        ] {
+            if i64::try_from(number).is_err() {
+                return Err(format!("'{key}' is greater than 2^63-1"));
+            }
+        }
+        Ok(())
+    }
+
     /// The same facts, of the library at `path` on this machine. What is not UTF-8, or longer than [`MAX_SOURCE`], stays
     /// unknown.
     ///

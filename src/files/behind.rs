@@ -26,6 +26,11 @@ impl WriteBehind {
             at: at.map(|at| (at, at)),
         }
     }
+
+    /// Closes the file; only then is it known that what was written is there.
+    pub fn close(self) -> io::Result<()> {
+        super::close(self.file)
+    }
 }
 
 impl Write for WriteBehind {

@@ -1,21 +1,22 @@
 //! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
 
 mod behind;
+mod identity;
 mod owner;
 mod publish;
 mod space;
 mod temporary;
 
 pub use behind::WriteBehind;
+pub use identity::{Identity, Inputs, resolve};
 pub use owner::give_to_owner;
 pub use publish::{NewDirectories, NewFile, create_directory, sync_directory};
 pub use space::{free_space, require_place, require_space};
 pub(crate) use temporary::lock_path;
 pub use temporary::{Temporary, rename_new, sweep};
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::Path;
 
 /// The directory a path lies in: `.` for a bare name.
@@ -24,15 +25,6 @@ pub fn parent(path: &Path) -> &Path {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         Some(_) => Path::new("."),
         None => path,
-    }
-}
-
-/// True if `path` leads to the very file that is open: by device and inode.
-pub fn is_same(file: &File, path: &Path) -> bool {
-    let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
-    match (file.metadata(), path.metadata()) {
-        (Ok(open), Ok(there)) => identity(open) == identity(there),
-        _ => false,
     }
 }
 
@@ -56,4 +48,12 @@ pub fn read_full(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+/// Closes a file that was written to. Network file systems and quotas may report only here that bytes were lost, at the
+/// first close of any of its descriptors after they were written (close(2)); dropping a [`std::fs::File`] tells nobody.
+pub fn close(file: impl Into<OwnedFd>) -> io::Result<()> {
+    let fd: OwnedFd = file.into();
+    // SAFETY: the descriptor was owned, and is given up here: nobody else closes it or uses it afterwards.
+    Ok(unsafe { rustix::io::try_close(fd.into_raw_fd()) }?)
 }

@@ -34,6 +34,7 @@ pub fn require_space(directory: &Path, bytes: u64) -> anyhow::Result<()> {
             crate::size::human(bytes),
             crate::size::human(available)
         ))
+        .directory(directory)
         .hint(format!(
             "free {} there, or use another place",
             crate::size::human(bytes - available)

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions, TryLockError};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,7 @@ use tempfile::{NamedTempFile, TempPath};
 use super::owner::give_to_owner;
 use super::parent;
 use crate::database::{SIDE_FILES, side_file};
+use crate::failure::{Kind, is_full};
 use crate::signals;
 
 const PREFIX: &str = ".vpo-";
@@ -30,6 +31,10 @@ pub struct Temporary {
 impl Temporary {
     /// Creates one in `directory`.
     pub fn create(directory: &Path) -> io::Result<Self> {
+        Self::create_locked(directory).map_err(|error| no_room(directory, error))
+    }
+
+    fn create_locked(directory: &Path) -> io::Result<Self> {
         loop {
             let file = signals::register_litter(remove, || {
                 let file = create_signed(directory)?;
@@ -76,6 +81,26 @@ impl Temporary {
         // Nothing is left by the old name then, so that dropping `self` only forgets it.
         rename_new(self.path(), target).map_err(|error| (error, self))
     }
+}
+
+/// Writes to the file. That there is no room is told with the directory.
+impl Write for &Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file().write(bytes);
+        written.map_err(|error| no_room(parent(self.path()), error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn no_room(directory: &Path, error: io::Error) -> io::Error {
+    if !is_full(&error) {
+        return error;
+    }
+    let message = format!("no space left in '{}'", directory.display());
+    io::Error::other(Kind::NoSpace.because(message).directory(directory))
 }
 
 impl Drop for Temporary {

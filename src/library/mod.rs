@@ -9,6 +9,7 @@ mod replace;
 mod restore;
 mod safety_backup;
 mod snapshot;
+mod stats;
 mod target;
 mod turn;
 

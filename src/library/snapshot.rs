@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::live::{Live, damaged};
+use super::live::{Live, damaged, find};
+use super::stats;
 use crate::database::{Facts, immutable, quick_check, stop_when};
 use crate::failure::Kind;
-use crate::files::{Temporary, read_full, require_space};
+use crate::files::{Identity, Inputs, Temporary, close, read_full, require_space};
 use crate::signals;
 
 /// Bytes that are handed on at once, and buffers for them.
@@ -43,13 +44,19 @@ pub struct SnapshotOptions {
 /// rollback-journal mode, where that would lock them out, from a private copy.
 ///
 /// # Errors
-/// As for [`Live::open`]; [`Kind::Database`] if the check finds damage: the end of the stream is missing then.
+/// As for [`Live::open`]; [`Kind::Usage`] if `out` or the file for the facts is the library or one of its side files,
+/// before anything is written; [`Kind::Database`] if the check finds damage: the end of the stream is missing then.
 pub fn snapshot(
     path: &Path,
     out: File,
     options: &SnapshotOptions,
     watch: impl FnMut(&Facts, usize),
 ) -> anyhow::Result<Facts> {
+    let inputs = Inputs::default().database(&find(path)?);
+    inputs.refuse(Identity::of(&out), "the output")?;
+    if let Some(stats) = &options.stats {
+        inputs.refuse(Identity::at(stats), &format!("--stats '{}'", stats.display()))?;
+    }
     let live = Live::open(path, &options.scratch, options.timeout)?;
     if live.blocks_nobody()? {
         // Before the facts are looked for, which keeps one core busy, not two.
@@ -57,7 +64,10 @@ pub fn snapshot(
             true => Some(Check::of_library(Live::open(path, &options.scratch, options.timeout)?)?),
             false => None,
         };
-        let sent = Stream::begin(&live, out, options, watch).and_then(|mut stream| {
+        let begun = live
+            .facts()
+            .and_then(|facts| Stream::begin(facts, out, options, &inputs, watch));
+        let sent = begun.and_then(|mut stream| {
             live.pages(|page| stream.send(page))?;
             Ok(stream)
         });
@@ -68,9 +78,11 @@ pub fn snapshot(
         checked.and(closed)?;
         stream.finish()
     } else {
-        let mut stream = Stream::begin(&live, out, options, watch)?;
-        let copy = private_copy(&live, &options.scratch, &stream.facts)?;
+        let facts = live.facts()?;
+        let copy = private_copy(&live, &options.scratch, &facts)?;
         live.close()?;
+        // The library is free: somebody may take long to read the facts, too.
+        let mut stream = Stream::begin(facts, out, options, &inputs, watch)?;
         let check = match options.check {
             true => Some(Check::of_copy(copy.path(), path)?),
             false => None,
@@ -90,11 +102,16 @@ struct Stream<W> {
 }
 
 impl<W: FnMut(&Facts, usize)> Stream<W> {
-    /// Looks for the facts and passes them on; the pages follow.
-    fn begin(live: &Live, out: File, options: &SnapshotOptions, mut watch: W) -> anyhow::Result<Self> {
-        let facts = live.facts()?;
-        if let Some(stats) = &options.stats {
-            write_stats(stats, &facts)?;
+    /// Passes the facts on; the pages follow.
+    fn begin(
+        facts: Facts,
+        out: File,
+        options: &SnapshotOptions,
+        inputs: &Inputs,
+        mut watch: W,
+    ) -> anyhow::Result<Self> {
+        if let Some(path) = &options.stats {
+            stats::write(path, &facts, inputs, &out)?;
         }
         watch(&facts, 0);
         let outlet = Outlet::start(out)?;
@@ -112,20 +129,12 @@ impl<W: FnMut(&Facts, usize)> Stream<W> {
     }
 }
 
-fn write_stats(stats: &Path, facts: &Facts) -> anyhow::Result<()> {
-    let mut json = serde_json::to_vec(facts)?;
-    json.push(b'\n');
-    File::create(stats)
-        .and_then(|mut file| file.write_all(&json))
-        .with_context(|| format!("cannot write '{}'", stats.display()))
-}
-
 /// Copies the pages to a file in `scratch`, as fast as it goes.
 fn private_copy(live: &Live, scratch: &Path, facts: &Facts) -> anyhow::Result<Temporary> {
     require_space(scratch, facts.database_size_bytes)?;
     let failed = || format!("cannot copy the library to '{}'", scratch.display());
     let copy = Temporary::create(scratch).with_context(failed)?;
-    let mut out = std::io::BufWriter::with_capacity(PIECE, copy.file());
+    let mut out = std::io::BufWriter::with_capacity(PIECE, &copy);
     live.pages(|page| {
         signals::check()?;
         out.write_all(page).with_context(failed)
@@ -222,7 +231,7 @@ impl Outlet {
                 // Nobody may be left who needs it.
                 let _ = written.send(bytes);
             }
-            Ok(())
+            close(out)
         });
         Ok(Outlet {
             full: Some(full),

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::failure::Kind;
-use crate::files::{is_same, lock_path};
+use crate::files::{Identity, lock_path};
 use crate::signals;
 
 /// Time between two attempts.
@@ -37,7 +37,7 @@ impl Turn {
             signals::check()?;
             // Where locks are not supported, there is no turn to wait for.
             if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
-                if is_same(&file, &path) {
+                if Identity::of(&file) == Identity::at(&path) {
                     return Ok(Turn { path, _file: file });
                 }
                 // Who had it before has removed the file after this one was opened.

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -15,7 +16,7 @@ use crate::backups::{Destination, candidates, estimate};
 use crate::cli;
 use crate::database::WAL;
 use crate::failure::Kind;
-use crate::files::{NewFile, create_directory, free_space, parent, require_space, sweep};
+use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_space, sweep};
 use crate::library::{Live, find};
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -39,12 +40,20 @@ pub struct BackupOptions {
 
 /// Makes a backup, or in a dry run says what it would be.
 pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
-    let library = find(&common.library()?)?;
+    let library = common.library();
+    let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
+    let inputs = common.inputs(library.as_deref().ok(), &[]);
+    log.protect(&output.iter().fold(inputs.clone(), |inputs, output| inputs.file(output)))?;
+    if let Some(output) = output {
+        inputs.refuse(Identity::at(output), &format!("--output '{}'", output.display()))?;
+    }
+    let library = find(&library?)?;
     log.library(&library);
     let time = Time::now();
     if options.output.as_deref() == Some(Path::new("-")) {
-        let output = cli::binary_output("an archive", "vpo-library backup -o - | ssh nas 'cat > library.tar.gz'")?;
-        run_pipeline(common, options, &library, time, Some(output))?;
+        cli::binary_output("an archive", "vpo-library backup -o - | ssh nas 'cat > library.tar.gz'")?;
+        // The program gets our own: had it a copy that were closed here, an error could be reported to nobody.
+        run_pipeline(common, options, &library, time, None)?;
         return Ok(0);
     }
     let destination = destination(common, options)?;
@@ -94,6 +103,12 @@ fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Desti
         }
         return Ok(Destination::Directory(directory));
     };
+    if output.as_os_str().as_bytes().ends_with(b"/") {
+        if !options.dry_run {
+            create(output)?;
+        }
+        return Ok(Destination::Directory(output.clone()));
+    }
     let file = output.to_string_lossy().ends_with(".tar.gz");
     if file && !options.dry_run && !output.is_dir() {
         create(parent(output))?;
@@ -173,7 +188,7 @@ fn require_room(common: &Common, options: &BackupOptions, library: &Path, direct
 /// The facts of the library, and the estimated size of its archive.
 fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(crate::database::Facts, u64)> {
     let timeout = common.timeout.unwrap_or(cli::DEFAULT_TIMEOUT);
-    let live = Live::open(library, &cli::scratch_directory(), timeout)?;
+    let live = Live::open(library, &cli::scratch_directory(), timeout).map_err(cli::with_scratch_named)?;
     let facts = live.facts()?;
     let estimated = estimate(live.connection(), &facts, options.level)?;
     live.close()?;

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::archive::Metadata;
 use crate::cli;
 use crate::failure;
+use crate::files::{Identity, Inputs};
 use crate::time::Time;
 
 /// What is known of one run, and where it is to be written.
@@ -57,6 +58,22 @@ impl Log {
                 duration_seconds: 0.0,
             },
         }
+    }
+
+    /// Names what the run reads and will have written: standard output and the log have to be other files.
+    ///
+    /// # Errors
+    /// [`crate::failure::Kind::Usage`]; a log that is one of them gets no line.
+    pub fn protect(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
+        let shown = |file: &PathBuf| format!("the log '{}'", file.display());
+        let refused = self
+            .file
+            .as_ref()
+            .map(|file| inputs.refuse(Identity::at(file), &shown(file)));
+        if let Some(Err(_)) = refused {
+            self.file = None;
+        }
+        cli::protect(inputs).and(refused.unwrap_or(Ok(())))
     }
 
     /// When the command began.

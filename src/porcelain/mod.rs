@@ -1,12 +1,14 @@
 //! Everyday use: `backup`, `restore`, `backups` and `verify`, by running the sibling programs and joining them by pipes.
 
 mod backup;
+mod help;
 mod log;
 mod pipeline;
 mod restore;
 mod verify;
 
 pub use backup::{BackupOptions, backup};
+pub use help::{COMMANDS, Help, usage};
 pub use log::Log;
 pub use restore::{RestoreOptions, restore};
 pub use verify::{backups, verify};
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use crate::backups::Backup;
 use crate::cli;
+use crate::files::Inputs;
 
 /// What all commands have in common.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +46,14 @@ impl Common {
 
     fn backup_directory(&self) -> anyhow::Result<PathBuf> {
         Ok(cli::backup_directory(self.backup_directory.clone())?.0)
+    }
+
+    /// What a command may read: the configuration file, the library, the operands, and every backup in the backup
+    /// directory.
+    fn inputs(&self, library: Option<&Path>, operands: &[PathBuf]) -> Inputs {
+        let directory = self.backup_directory().ok();
+        let inputs = cli::archives(operands.iter().chain(directory.as_ref()));
+        library.into_iter().fold(inputs, Inputs::database)
     }
 
     /// A bar is drawn where a person sees it and nothing else was asked for.

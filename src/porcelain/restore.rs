@@ -28,7 +28,9 @@ pub struct RestoreOptions {
 
 /// Restores a backup, or in a dry run says what that would do.
 pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyhow::Result<u8> {
-    let library = common.library()?;
+    let library = common.library();
+    log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
+    let library = library?;
     log.library(&library);
     let directory = common.backup_directory()?;
     let (backup, older) = choose(options.backup.as_deref(), &directory)?;
@@ -76,7 +78,7 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
 /// The backup that is meant, and for `latest` the next older one.
 fn choose(operand: Option<&Path>, directory: &Path) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
     match operand {
-        Some(operand) if operand == Path::new("-") => Ok(("-".into(), None)),
+        Some(operand) if operand == Path::new("-") => cli::require_input().map(|()| ("-".into(), None)),
         Some(operand) if operand == Path::new("latest") => {
             let mut backups = match ordinary_backups(directory) {
                 Err(error) if kind(&error) == Kind::NotFound => return Err(none_in(directory)),

@@ -1,7 +1,7 @@
 //! `vpo-library verify` and `vpo-library backups`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::pipeline::{Ends, Stage, run};
 use super::{Common, Log, named_backup};
@@ -10,6 +10,7 @@ use crate::failure::Kind;
 
 /// Verifies the named backups, or every backup of the backup directory.
 pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::Result<u8> {
+    log.protect(&common.inputs(None, operands))?;
     let directory = common.backup_directory()?;
     let mut args = common.passed_on(true);
     if common.progress() {
@@ -30,11 +31,11 @@ pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::R
         if let [operand] = operands {
             log.backup(&named_backup(operand, &directory));
         }
-        args.extend(
-            operands
-                .iter()
-                .map(|operand| OsString::from(named_backup(operand, &directory))),
-        );
+        let named: Vec<PathBuf> = operands.iter().map(|o| named_backup(o, &directory)).collect();
+        if named.iter().any(|path| path == Path::new("-")) {
+            cli::require_input()?;
+        }
+        args.extend(named.into_iter().map(OsString::from));
     }
     let capture = !cli::is_terminal(std::io::stderr());
     let ends = Ends {

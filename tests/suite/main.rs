@@ -4,6 +4,7 @@
 mod generate;
 mod harness;
 
+mod arguments;
 mod contract;
 mod fixtures;
 mod interop;
@@ -13,6 +14,7 @@ mod pack;
 mod restore;
 mod roundtrip;
 mod snapshot;
+mod streams;
 mod target;
 mod verify;
 mod wrapper;

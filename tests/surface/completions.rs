@@ -105,8 +105,9 @@ fn bash_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     assert_eq!(
         bash(&place, &["vpo-library", ""]),
-        ["backup", "restore", "backups", "verify"]
+        ["backup", "restore", "backups", "verify", "help"]
     );
+    assert_eq!(bash(&place, &["vpo-library", "help", "re"]), ["restore"]);
     assert_eq!(bash(&place, &["vpo-library", "--db", "x", "ba"]), ["backup", "backups"]);
 
     let sorted = |mut words: Vec<String>| {
@@ -180,7 +181,8 @@ fn fish_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     let mut commands = fish(&place, "vpo-library ");
     commands.sort();
-    assert_eq!(commands, ["backup", "backups", "restore", "verify"]);
+    assert_eq!(commands, ["backup", "backups", "help", "restore", "verify"]);
+    assert_eq!(fish(&place, "vpo-library help v"), ["verify"]);
     for line in ["vpo-library restore ", "vpo-library --db x -v verify "] {
         let offered = fish(&place, line);
         for name in names.iter().map(String::as_str).chain(["other.tar.gz"]) {
@@ -216,6 +218,8 @@ fn zsh_knows_commands_backups_and_values() {
     for (line, expected) in [
         ("vpo-library re", "vpo-library restore "),
         ("vpo-library restore la", "vpo-library restore latest "),
+        ("vpo-library he", "vpo-library help "),
+        ("vpo-library help v", "vpo-library help verify "),
         ("vpo-library --format ", "vpo-library --format json "),
         ("vpo-library verify oth", "vpo-library verify other.tar.gz "),
         (

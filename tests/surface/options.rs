@@ -18,29 +18,80 @@ fn add(options: &mut Options, command: &str, spelling: &str) {
 
 /// What the help lists, of the examples and the first line nothing.
 fn of_help(program: &str) -> Options {
-    let help = Place::new().sh(&format!("{program} --help")).ok();
     let mut options = Options::new();
     let mut command = "";
-    for line in help.lines().skip(1).take_while(|line| *line != "examples:") {
+    for line in listing(&format!("{program} --help")).lines() {
         if !line.starts_with(' ') {
-            command = "";
+            let of = line.strip_prefix("options of ").and_then(|name| name.strip_suffix(':'));
+            command = of.map_or("", |name| COMMANDS.into_iter().find(|known| *known == name).unwrap());
         }
-        if program == "vpo-library"
-            && let Some(entry) = line.strip_prefix("  ")
-            && let Some(name) = COMMANDS.iter().find(|name| entry.split(' ').next() == Some(**name))
-        {
-            command = name;
-        }
-        for word in line.split_whitespace() {
-            let word = word.trim_matches(|c: char| "(),:;".contains(c));
-            let long = word.strip_prefix("--").is_some_and(|name| !name.is_empty());
-            let short = word.starts_with('-') && !word.starts_with("--") && word.chars().count() == 2;
-            if long || short {
-                add(&mut options, command, word);
-            }
+        for option in options_in(line) {
+            add(&mut options, command, &option);
         }
     }
     options
+}
+
+/// The part of a help text that is about the program itself.
+fn listing(help: &str) -> String {
+    let help = Place::new().sh(help).ok();
+    let (listing, _) = help.split_once("\nexamples:\n").unwrap();
+    listing.lines().skip(1).map(|line| format!("{line}\n")).collect()
+}
+
+fn options_in(line: &str) -> impl Iterator<Item = String> {
+    let words = line.split_whitespace();
+    let options = words.map(|word| word.trim_matches(|c: char| "(),:;'".contains(c)));
+    let options = options.filter(|word| {
+        let long = word.strip_prefix("--").is_some_and(|name| !name.is_empty());
+        long || (word.starts_with('-') && !word.starts_with("--") && word.chars().count() == 2)
+    });
+    options.map(str::to_owned)
+}
+
+/// The help of one command has its options and those of all commands, and nothing of another one.
+#[test]
+fn each_command_has_its_own_help() {
+    let all = of_help("vpo-library");
+    for command in COMMANDS {
+        let texts = [
+            format!("help {command}"),
+            format!("{command} --help"),
+            format!("-q {command} -h"),
+        ]
+        .map(|args| Place::new().sh(&format!("vpo-library {args}")).ok());
+        assert!(
+            texts.iter().all(|text| *text == texts[0]),
+            "{command}: not the same three times"
+        );
+        let text = &texts[0];
+        assert!(
+            text.starts_with(&format!("usage: vpo-library {command} [options]")),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("\nexamples:\n  vpo-library {command}")),
+            "{text}"
+        );
+        for line in text.lines() {
+            assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+        }
+        let mut expected = all[""].clone();
+        expected.extend(all.get(command).cloned().unwrap_or_default());
+        let listed: BTreeSet<String> = listing(&format!("vpo-library help {command}"))
+            .lines()
+            .flat_map(options_in)
+            .collect();
+        assert_eq!(
+            listed, expected,
+            "left: vpo-library help {command}, right: vpo-library --help"
+        );
+    }
+    let place = Place::new();
+    let help = place.sh("vpo-library --help").ok();
+    for same in ["help", "help help", "help --help", "-h", "--help backup"] {
+        assert_eq!(place.sh(&format!("vpo-library {same}")).ok(), help, "{same}");
+    }
 }
 
 /// The words behind `Fl` in a line of mdoc, as a person would type them.

@@ -1,0 +1,151 @@
+//! What a program understands, as its help text says it: the text lists every option, and behind the name stands in
+//! capitals what value it takes.
+
+use std::collections::BTreeMap;
+
+use lexopt::Arg;
+
+/// The options of a help text by their names, dashes included, and whether they take a value.
+fn options(usage: &str) -> BTreeMap<&str, bool> {
+    let mut options = BTreeMap::new();
+    for line in usage.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+        // Two spaces stand before the description, unless the name is too long for that.
+        let mut words = line.split("  ").next().unwrap_or_default().split(' ').peekable();
+        let mut names = Vec::new();
+        while let Some(name) = words.next_if(|word| word.starts_with('-')) {
+            names.push(name.trim_end_matches(','));
+        }
+        let value = words
+            .next()
+            .is_some_and(|word| word.bytes().all(|c| c.is_ascii_uppercase()));
+        options.extend(names.into_iter().map(|name| (name, value)));
+    }
+    options
+}
+
+/// True if a help text lists an option, which is given with its dashes.
+pub fn lists(usage: &str, option: &str) -> bool {
+    options(usage).contains_key(option)
+}
+
+/// Whether these arguments ask for JSON, also where they can't be read to their end: an error is told in the form that
+/// was asked for, wherever it stands. What is the value of another option asks for nothing.
+pub(super) fn wants_json(usage: &str, mut args: lexopt::Parser) -> bool {
+    let options = options(usage);
+    let mut json = false;
+    loop {
+        let (name, long) = match args.next() {
+            Ok(None) => return json,
+            Ok(Some(Arg::Long(name))) => (format!("--{name}"), true),
+            Ok(Some(Arg::Short(name))) => (format!("-{name}"), false),
+            // An operand; or an option had a value that it does not take.
+            Ok(Some(Arg::Value(_))) | Err(_) => continue,
+        };
+        match (name.as_str(), options.get(name.as_str())) {
+            ("--json", Some(_)) => json = true,
+            // The last one counts. A missing value is none.
+            ("--format", Some(_)) => json = args.value().is_ok_and(|value| value == "json"),
+            (_, Some(true)) => drop(args.value()),
+            // Whatever it is, '=' gives it its value.
+            (_, None) if long => drop(args.optional_value()),
+            _ => {}
+        }
+    }
+}
+
+/// The known word that was probably meant: one that `word` begins, or that a slip or two have made of it.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let bare = word.trim_start_matches('-').chars().count();
+    let distance = |name: &str| match name.starts_with(word) && bare > 1 {
+        true => 0,
+        false => strsim::osa_distance(word, name),
+    };
+    let near = known.into_iter().map(|name| (distance(name), name));
+    let (distance, name) = near.min_by_key(|(distance, _)| *distance)?;
+    (distance <= bare.div_ceil(3)).then_some(name)
+}
+
+/// The long option of a help text that was probably meant.
+pub(super) fn nearest_option(usage: &str, option: &str) -> Option<String> {
+    let options = options(usage);
+    let long = options.keys().copied().filter(|name| name.starts_with("--"));
+    nearest(option, long).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const USAGE: &str = "\
+usage: x [options]
+
+  -o, --output FILE     write to FILE
+      --json            report as JSON
+      --format FORM     text or json
+      --timeout SECONDS wait so long
+  -q, --quiet           say nothing
+      --no-such-long-option
+                        that has no room
+";
+
+    /// What asks for JSON was guessed from the arguments once: the value of an option, too, and never a bundle.
+    #[test]
+    fn json_is_asked_for_by_the_option_alone() {
+        for (args, asked) in [
+            ("--json", true),
+            ("--bad --json", true),
+            ("--bad=x --json", true),
+            ("--quiet=x --json", true),
+            ("--output --json", false),
+            ("-o --json", false),
+            ("-qo --json", false),
+            ("-q --json", true),
+            ("--output=x --json", true),
+            ("--timeout --json", false),
+            ("--bad=--json", false),
+            ("-- --json", false),
+            ("x --json", true),
+            ("--format json", true),
+            ("--format=json", true),
+            ("--format text", false),
+            ("--json --format text", false),
+            ("--format", false),
+            ("--output --format --json", true),
+            ("-o", false),
+        ] {
+            let parser = lexopt::Parser::from_args(args.split(' '));
+            assert_eq!(wants_json(USAGE, parser), asked, "{args}");
+        }
+        assert!(!wants_json(
+            "  -q, --quiet  say nothing",
+            lexopt::Parser::from_args(["--json"])
+        ));
+    }
+
+    #[test]
+    fn what_was_meant() {
+        let option = |word: &str| nearest_option(USAGE, word);
+        for (word, meant) in [
+            ("--ouptut", "--output"),
+            ("--time-out", "--timeout"),
+            ("--out", "--output"),
+        ] {
+            assert_eq!(option(word).as_deref(), Some(meant), "{word}");
+        }
+        for word in ["--verbose", "-x", "--", "--o", "--j"] {
+            assert_eq!(option(word), None, "{word}");
+        }
+        let commands = ["backup", "restore", "backups", "verify"];
+        for (word, meant) in [
+            ("bakcup", "backup"),
+            ("backups-", "backups"),
+            ("rest", "restore"),
+            ("verfiy", "verify"),
+        ] {
+            assert_eq!(nearest(word, commands), Some(meant), "{word}");
+        }
+        for word in ["list", "x", "", "frobnicate"] {
+            assert_eq!(nearest(word, commands), None, "{word}");
+        }
+    }
+}

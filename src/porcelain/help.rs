@@ -1,0 +1,166 @@
+//! The help texts of `vpo-library`: one a command, and one of all together.
+
+/// The help of a command.
+pub struct Help {
+    /// Its name.
+    pub name: &'static str,
+    operands: &'static str,
+    /// One line about it.
+    summary: &'static str,
+    about: &'static str,
+    options: &'static str,
+    examples: &'static str,
+}
+
+/// What each command understands.
+pub static COMMANDS: [Help; 4] = [
+    Help {
+        name: "backup",
+        operands: "",
+        summary: "make a backup of the library",
+        about: "\
+Makes a backup of the library, while others read and write it. A backup that
+fails or is killed leaves nothing, and no file is overwritten.
+",
+        options: "  -o, --output FILE     write it to FILE, into a directory (DIR/ is created when
+                        missing), or '-' for stdout
+  -l, --level N         compression level, 0 to 12 (default: 6)
+      --no-check        do not look for damage in the library meanwhile
+      --verify          read the finished file back before it gets its name
+      --dry-run         say what the backup would be
+",
+        examples: "  vpo-library backup
+  vpo-library backup --verify -o /mnt/disk/
+  vpo-library backup -o - | ssh nas vpo-verify --save backups/
+",
+    },
+    Help {
+        name: "restore",
+        operands: " [BACKUP]",
+        summary: "put a backup in the place of the library",
+        about: "\
+Verifies a backup and replaces the library by it, after a question. BACKUP is a
+file, a name in the backup directory, 'latest', or '-' for stdin; without it, on
+a terminal, the backups are listed and one is asked for.
+",
+        options: "  -y, --yes             replace an existing library without a question
+      --dry-run         make every check and change nothing
+      --no-safety-backup
+                        do not keep the replaced library as a backup
+      --current-schema N
+                        the schema of the installed VPO
+",
+        examples: "  vpo-library restore
+  vpo-library restore --dry-run latest
+  ssh nas cat library.tar.gz | vpo-library restore --yes -
+",
+    },
+    Help {
+        name: "backups",
+        operands: "",
+        summary: "list the backups",
+        about: "\
+Lists the backups of the backup directory, newest first.
+",
+        options: "  -p, --path DIR        list those of DIR
+      --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
+",
+        examples: "  vpo-library backups
+  vpo-library backups --max-age 26h -q || echo 'no backup since yesterday'
+",
+    },
+    Help {
+        name: "verify",
+        operands: " [BACKUP...]",
+        summary: "prove that backups are whole",
+        about: "\
+Reads every byte of the named backups, or of all in the backup directory, and
+checks the databases inside.
+",
+        options: "",
+        examples: "  vpo-library verify
+  vpo-library verify ~/.vpo/backups/vpo-library-2026-02-05T143022Z.tar.gz
+",
+    },
+];
+
+const COMMON: &str = "      --db PATH         the library (default: VPO_DATABASE_PATH, else
+                        database_path in VPO's config.toml, else
+                        ~/.vpo/library.db)
+      --backup-dir DIR  where backups are (default: VPO_BACKUP_DIR, else
+                        $VPO_DATA_DIR/backups, else ~/.vpo/backups)
+      --timeout SECONDS how long to wait for a lock (default: 5)
+      --log FILE        append a JSON line about the run (or VPO_LIBRARY_LOG)
+      --json            report as one JSON document
+      --format FORM     'json' for --json, as VPO spells it, or 'text'
+  -q, --quiet           no reports
+  -v, --verbose         show the pipeline that is run, and more
+  -h, --help            print this help
+  -V, --version         print the version
+";
+
+/// The help of all commands.
+pub fn usage() -> String {
+    let mut text = "\
+usage: vpo-library [options] COMMAND [...]
+
+Backup and restore of a VPO library.
+
+commands:
+"
+    .to_owned();
+    for Help {
+        name,
+        operands,
+        summary,
+        ..
+    } in &COMMANDS
+    {
+        text.push_str(&format!("  {:20}  {summary}\n", format!("{name}{operands}")));
+    }
+    text.push_str("  help [COMMAND]        print the help of a command, with examples\n");
+    for Help { name, options, .. } in COMMANDS.iter().filter(|help| !help.options.is_empty()) {
+        text.push_str(&format!("\noptions of {name}:\n{options}"));
+    }
+    text.push_str(&format!("\noptions, before or after the command:\n{COMMON}"));
+    text.push_str(
+        "
+examples:
+  vpo-library backup
+  vpo-library backups
+  vpo-library restore latest
+",
+    );
+    text
+}
+
+impl Help {
+    /// The help of the command of this name.
+    pub fn of(name: &str) -> Option<&'static Help> {
+        COMMANDS.iter().find(|help| help.name == name)
+    }
+
+    /// The help of this command alone.
+    pub fn text(&self) -> String {
+        let Help {
+            name,
+            operands,
+            about,
+            options,
+            examples,
+            ..
+        } = self;
+        let mut text = format!("usage: vpo-library {name} [options]{operands}\n\n{about}");
+        if !options.is_empty() {
+            text.push_str(&format!("\noptions:\n{options}"));
+        }
+        text.push_str(&format!("\noptions of all commands:\n{COMMON}\nexamples:\n{examples}"));
+        text
+    }
+
+    /// The commands that have an option, which is given with its dashes.
+    pub fn with_option(option: &str) -> Vec<&'static str> {
+        let has = |help: &&Help| crate::cli::lists(help.options, option);
+        COMMANDS.iter().filter(has).map(|help| help.name).collect()
+    }
+}
