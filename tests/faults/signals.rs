@@ -260,7 +260,7 @@ fn a_full_device() {
             assert_eq!(left, [""; 0], "{program} {args:?}");
         }
         let out = world.cmd("vpo-verify").args(["--save", "small"]).input(&archive).run();
-        out.fails(44, &[]);
+        out.fails(44, &["'small'", "No space left"]);
         for (program, args) in [
             ("vpo-verify", vec!["a.tar.gz"]),
             ("vpo-unpack-restore", vec!["--dry-run", "--db", "none/x.db", "a.tar.gz"]),

@@ -365,7 +365,7 @@ fn symlinks_are_followed() {
     );
     std::fs::remove_file(home.join(".vpo/two.db")).unwrap();
     std::os::unix::fs::symlink("library.db", home.join(".vpo/two.db")).unwrap();
-    unchanged(&home, || scene.restore(&[]).fails(40, &[]));
+    unchanged(&home, || scene.restore(&[]).fails(40, &["leads nowhere"]));
 }
 
 #[test]
@@ -504,7 +504,7 @@ fn when_nobody_can_be_asked() {
     let scene = Scene::new();
     for options in [&[][..], &["--json"]] {
         let cmd = scene.cmd().args(options).arg("new.tar.gz");
-        let out = unchanged(&scene.world.home(), || cmd.run()).fails(1, &[]);
+        let out = unchanged(&scene.world.home(), || cmd.run()).fails(1, &["no terminal"]);
         assert!(out.hint().contains("--yes"), "{}", out.stderr);
         if !options.is_empty() {
             out.json_error(1);
@@ -512,7 +512,7 @@ fn when_nobody_can_be_asked() {
     }
     // A terminal on another stream is none to ask on.
     let (cmd, terminal) = scene.cmd().arg("new.tar.gz").terminal(&[Stream::Out]);
-    unchanged(&scene.world.home(), || cmd.run()).fails(1, &[]);
+    unchanged(&scene.world.home(), || cmd.run()).fails(1, &["no terminal"]);
     assert_eq!(terminal.rest(), "");
     scene.world.clean();
     // With --yes, and in a dry run, nobody is asked on a terminal either.
@@ -535,18 +535,18 @@ fn a_backup_that_is_too_new() {
     let scene = Scene::with(&old(), &schema(28));
     let out = scene.refused(45, &[], &["28", "27"]);
     assert!(out.stderr.contains("--current-schema"), "{}", out.stderr);
-    scene.restore(&["--json"]).fails(45, &[]).json_error(45);
+    scene.restore(&["--json"]).fails(45, &["schema 28"]).json_error(45);
     scene.refused(45, &["--current-schema", "27"], &["28"]);
     let variable = |value: &str| scene.cmd().env("VPO_SCHEMA_VERSION", value).args(["--yes", "--json"]);
     unchanged(&scene.world.home(), || {
-        variable("27").arg("new.tar.gz").run().fails(45, &[])
+        variable("27").arg("new.tar.gz").run().fails(45, &["schema 28"])
     });
     unchanged(&scene.world.home(), || {
         // The option comes first.
         variable("28")
             .args(["--current-schema", "27", "new.tar.gz"])
             .run()
-            .fails(45, &[]);
+            .fails(45, &["schema 28"]);
         variable("many")
             .arg("new.tar.gz")
             .run()
@@ -872,8 +872,10 @@ fn a_library_that_may_not_be_written() {
     with_mounts("restore on a read-only file system", || {
         let scene = Scene::new();
         make_read_only(&scene.world.home());
-        unchanged(&scene.world.home(), || scene.restore(&[]).fails(40, &[]));
-        unchanged(&scene.world.home(), || scene.restore(&["--dry-run"]).fails(40, &[]));
+        for options in [&[][..], &["--dry-run"]] {
+            let out = unchanged(&scene.world.home(), || scene.restore(options));
+            out.fails(40, &["library.db'", "Read-only file system"]);
+        }
     });
     let scene = Scene::new();
     std::fs::remove_file(scene.world.library()).unwrap();
@@ -975,16 +977,16 @@ fn the_report_as_json() {
 fn what_is_no_archive() {
     let scene = Scene::new();
     let archive = read(scene.world.path("new.tar.gz"));
-    for (name, bytes) in [
-        ("cut", &archive[..archive.len() - 1]),
-        ("half", &archive[..archive.len() / 2]),
-        ("more", &[&archive[..], b"x"].concat()),
-        ("empty", b""),
+    for (name, bytes, message) in [
+        ("cut", &archive[..archive.len() - 1], "truncated"),
+        ("half", &archive[..archive.len() / 2], "truncated"),
+        ("more", &[&archive[..], b"x"].concat(), "bytes after the last block"),
+        ("empty", b"", "is empty"),
     ] {
         println!("{name}");
         write(scene.world.path("new.tar.gz"), bytes);
-        scene.refused(46, &[], &[]);
-        scene.refused(46, &["--safety-dir", "safe"], &[]);
+        scene.refused(46, &[], &[message]);
+        scene.refused(46, &["--safety-dir", "safe"], &[message]);
     }
     unchanged(&scene.world.home(), || {
         scene
@@ -992,8 +994,8 @@ fn what_is_no_archive() {
             .args(["--yes", "missing.tar.gz"])
             .run()
             .fails(20, &["missing.tar.gz"]);
-        scene.cmd().args(["--yes", "."]).run().fails(2, &[]);
-        scene.cmd().args(["--dry-run", "."]).run().fails(2, &[]);
+        scene.cmd().args(["--yes", "."]).run().fails(2, &["is a directory"]);
+        scene.cmd().args(["--dry-run", "."]).run().fails(2, &["is a directory"]);
     });
     assert!(!scene.world.path("safe").exists());
 }

@@ -171,8 +171,8 @@ fn symlinks_and_names_that_look_like_something_else() {
     );
 }
 
-/// A name, and what makes the file.
-type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+/// A name, what is said, and what makes the file.
+type Case<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
 
 #[test]
 fn what_is_no_library() {
@@ -184,38 +184,44 @@ fn what_is_no_library() {
         "a missing library was created"
     );
     let cases: [Case; 8] = [
-        ("empty", &|path| write(path, b"")),
-        ("text", &|path| write(path, "all my videos\n".repeat(1000).as_bytes())),
-        ("no tables", &|path| sqlite(path, "PRAGMA user_version = 1")),
-        ("no files", &|path| {
+        ("empty", "is empty", &|path| write(path, b"")),
+        ("text", "x.db'", &|path| {
+            write(path, "all my videos\n".repeat(1000).as_bytes())
+        }),
+        ("no tables", "table '_meta'", &|path| {
+            sqlite(path, "PRAGMA user_version = 1")
+        }),
+        ("no files", "table 'files'", &|path| {
             sqlite(
                 path,
                 "CREATE TABLE _meta (key, value); INSERT INTO _meta VALUES ('schema_version', '27')",
             );
         }),
-        ("no _meta", &|path| sqlite(path, "CREATE TABLE files (id, size_bytes)")),
-        ("no version", &|path| {
+        ("no _meta", "table '_meta'", &|path| {
+            sqlite(path, "CREATE TABLE files (id, size_bytes)")
+        }),
+        ("no version", "schema version", &|path| {
             sqlite(path, "CREATE TABLE _meta (key, value); CREATE TABLE files (size_bytes)")
         }),
-        ("a view", &|path| {
+        ("a view", "table 'files'", &|path| {
             sqlite(
                 path,
                 "CREATE TABLE _meta (key, value); INSERT INTO _meta VALUES ('schema_version', '27');
                  CREATE VIEW files AS SELECT 1 AS size_bytes",
             );
         }),
-        ("short", &|path| {
+        ("short", "damaged", &|path| {
             make(&files(10), path);
             let bytes = read(path);
             write(path, &bytes[..bytes.len() / 2]);
         }),
     ];
-    for (name, build) in cases {
+    for (name, message, build) in cases {
         let path = world.path("x.db");
         build(&path);
         println!("{name}");
         let out = unchanged(&world.path(""), || world.cmd("vpo-snapshot").arg(&path).run());
-        let out = out.fails(42, &[]);
+        let out = out.fails(42, &[message]);
         assert!(
             out.stdout.len() < path.metadata().unwrap().len().max(1) as usize,
             "{name}: all of it was written"
@@ -239,7 +245,7 @@ fn a_damaged_library_gives_no_whole_stream() {
             world.cmd("vpo-snapshot").arg("--stats").arg(&stats),
             world.cmd("vpo-pack").arg("--stats").arg(&stats),
         ]);
-        let packed = piped.last().fails(42, &[]);
+        let packed = piped.last().fails(42, &["ends after"]);
         world.verify(&packed.stdout).exits(46);
         // Unless that is wanted.
         let out = world.cmd("vpo-snapshot").arg("--no-check").run().silent();
@@ -340,7 +346,7 @@ fn a_killed_snapshot_never_becomes_an_archive() {
             if stats {
                 pack = pack.args(options());
             }
-            let packed = pack.input(&[head, rest].concat()).run().fails(42, &[]);
+            let packed = pack.input(&[head, rest].concat()).run().fails(42, &["ends after"]);
             let out = world.verify(&packed.stdout).exits(46);
             assert!(out.text().starts_with("bad "), "{}", out.text());
             let save = world
@@ -359,7 +365,7 @@ fn a_killed_snapshot_never_becomes_an_archive() {
     if ended.status.success() {
         panic!("it was faster than the signal");
     }
-    let packed = pack.finish().fails(42, &[]);
+    let packed = pack.finish().fails(42, &["the input"]);
     world.verify(&packed.stdout).exits(46);
 }
 
@@ -510,7 +516,7 @@ fn no_room_for_the_copy() {
         let world = World::new();
         world.make_library(&rollback(1000));
         make_small(&world.scratch(), 64);
-        let out = unchanged(&world.home(), || world.cmd("vpo-snapshot").run()).fails(44, &[]);
+        let out = unchanged(&world.home(), || world.cmd("vpo-snapshot").run()).fails(44, &["not enough space", "tmp'"]);
         assert_eq!(out.stdout, b"");
         assert_eq!(names(&world.scratch()), [""; 0]);
     });
