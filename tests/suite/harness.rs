@@ -685,8 +685,12 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn process(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+        rustix::process::kill_process(self.process(), signal).unwrap();
     }
 
     /// Writes to its standard input.
