@@ -344,6 +344,13 @@ fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
     ] {
         let world = World::new();
         small(&world.library(), 1, pragma);
+        // Of several blocks.
+        sqlite(
+            &world.library(),
+            "CREATE TABLE filling (x);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+               INSERT INTO filling SELECT randomblob(1000) FROM n",
+        );
         let old = content(&world.library()).unwrap();
         let saved = Saved::of(&world.home());
         for whose in [Whose::Main, Whose::All] {
@@ -424,6 +431,7 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
             let library = with_traced(world, program, &options);
             let out = world.cmd(library.to_str().unwrap()).args(args).run();
             let what = format!("{program}: killed at {call} {n}");
+            assert!(!anybody_works_in(world), "{what}: somebody is left behind");
             let killed = out.stderr.contains(&format!("{program} was ended by signal 9"));
             // Its threads race: the one that gets there first need not do all that the other did.
             assert!(
