@@ -454,6 +454,52 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
     figures(&format!("backup: {points} kill points of its programs survived"));
 }
 
+/// The same where close(2) fails once: what has become a backup is whole.
+#[test]
+fn a_backup_one_of_whose_programs_cannot_close() {
+    if !available("failing calls") {
+        return;
+    }
+    let others = Others::new();
+    let world = &others.world;
+    let log = world.scratch().join("strace.log");
+    let (mut failed, mut made) = (0, 0);
+    for (program, args) in [
+        ("vpo-snapshot", &["backup"][..]),
+        ("vpo-pack", &["backup"]),
+        ("vpo-verify", &["backup", "--verify"]),
+    ] {
+        let library = with_traced(world, program, &format!("-e trace=close -o '{}'", log.display()));
+        world.cmd(library.to_str().unwrap()).args(args).run().ok();
+        let counts = per_thread(&log);
+        for (call, n) in steps(&counts) {
+            others.home.put_back();
+            let options = format!("-o /dev/null -e trace={call} -e inject={call}:error=EIO:when={n}");
+            let library = with_traced(world, program, &options);
+            let out = world.cmd(library.to_str().unwrap()).args(args).run();
+            if not_by_us(&out) {
+                continue;
+            }
+            let what = format!("{program}: {call} {n}: {} {:?}", out.status, out.stderr);
+            assert!(matches!(out.status.code(), Some(0 | 40)), "{what}");
+            assert_eq!(out.status.success(), !others.archives().is_empty(), "{what}");
+            for path in others.archives() {
+                judge(&read(&path)).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            }
+            match out.status.success() {
+                true => made += 1,
+                false => failed += 1,
+            }
+            assert_eq!(content(&world.library()).as_ref(), Ok(&others.old), "{what}");
+            world.cmd("vpo-library").arg("backup").run().ok();
+            world.clean();
+        }
+    }
+    figures(&format!(
+        "backup: close fails in its programs: {made} made, {failed} not"
+    ));
+}
+
 /// True while a process has its working directory in this world.
 fn anybody_works_in(world: &World) -> bool {
     let place = world.path("");
@@ -473,7 +519,7 @@ fn anybody_works_in(world: &World) -> bool {
 }
 
 /// The calls that may fail, and how.
-const FAILING: [(&str, &[&str]); 17] = [
+const FAILING: [(&str, &[&str]); 18] = [
     ("write", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("pwrite64", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
@@ -491,6 +537,8 @@ const FAILING: [(&str, &[&str]); 17] = [
     ("unlink", &["EIO"]),
     ("open", &["ENOSPC", "EDQUOT", "EIO", "EMFILE"]),
     ("openat", &["ENOSPC", "EMFILE"]),
+    // NFS and quotas report here what a write did not. Under strace the descriptor stays open.
+    ("close", &["EIO"]),
 ];
 
 /// The codes that a failure may have: the contract's.
@@ -503,9 +551,17 @@ fn codes(call: &str, errno: &str) -> &'static [i32] {
     }
 }
 
-/// The first calls of a program are those of the loader, which says in its own words that it could not start.
-fn loader_failed(out: &Output) -> bool {
-    out.status.code() == Some(127) || out.stderr.contains("error while loading shared libraries")
+/// The first calls of a program are those of the loader, which says in its own words that it could not start. And Rust's
+/// library panics where a directory can't be closed: nothing was written to one, so that no system has a reason for it.
+fn not_by_us(out: &Output) -> bool {
+    out.status.code() == Some(127)
+        || out.stderr.contains("error while loading shared libraries")
+        || out.stderr.contains("unexpected error during closedir")
+}
+
+/// A fault once, and from then on; what fails to be closed is open, and of too many such there is nothing to learn.
+fn once_and_on(call: &str) -> &'static [bool] {
+    if call == "close" { &[false] } else { &[false, true] }
 }
 
 #[test]
@@ -534,7 +590,7 @@ fn restores_with_failing_calls(whose: Whose) {
         for (call, errnos) in FAILING {
             for (_, n) in steps(&counts).into_iter().filter(|(name, _)| *name == call) {
                 for errno in errnos {
-                    cases.extend([false, true].map(|on| (call, *errno, n, on)));
+                    cases.extend(once_and_on(call).iter().map(|on| (call, *errno, n, *on)));
                 }
             }
         }
@@ -543,7 +599,7 @@ fn restores_with_failing_calls(whose: Whose) {
             situation.saved.put_back();
             let cmd = failing(&situation.world, "vpo-unpack-restore", whose, call, errno, n, on);
             let out = situation.restore(cmd).run();
-            if loader_failed(&out) {
+            if not_by_us(&out) {
                 continue;
             }
             let what = format!("{call} {n}{} {errno} ({whose:?})", if on { "+" } else { "" });
@@ -705,16 +761,20 @@ fn the_other_programs_with_any_call_failing() {
             let good = others.out();
             let mut cases = Vec::new();
             for (call, n) in steps(&counts) {
+                // A pipe that stays open has no end: see `a_backup_one_of_whose_programs_cannot_close`.
+                if call == "close" && *program == "vpo-library" {
+                    continue;
+                }
                 let (_, errnos) = FAILING.iter().find(|(name, _)| *name == call).unwrap();
                 for errno in *errnos {
-                    cases.extend([false, true].map(|on| (call, *errno, n, on)));
+                    cases.extend(once_and_on(call).iter().map(|on| (call, *errno, n, *on)));
                 }
             }
             for i in chosen(cases.len(), 2 * SAMPLE) {
                 let (call, errno, n, on) = cases[i];
                 others.put_back();
                 let out = finish(failing(world, program, whose, call, errno, n, on)).run();
-                if loader_failed(&out) {
+                if not_by_us(&out) {
                     continue;
                 }
                 faults += 1;
@@ -789,7 +849,7 @@ fn an_interrupted_call_is_no_failure() {
                 false,
             );
             let out = situation.restore(cmd).run();
-            if loader_failed(&out) {
+            if not_by_us(&out) {
                 continue;
             }
             let what = format!("{call} {n} interrupted");
@@ -814,7 +874,7 @@ fn an_interrupted_call_is_no_failure() {
                 others.put_back();
                 let cmd = failing(&others.world, program, whose, call, "EINTR", n, false);
                 let out = others.finish(run, cmd).run();
-                if loader_failed(&out) {
+                if not_by_us(&out) {
                     continue;
                 }
                 let what = format!("{program} {args:?} ({whose:?}): {call} {n} interrupted");
