@@ -519,7 +519,7 @@ fn anybody_works_in(world: &World) -> bool {
 }
 
 /// The calls that may fail, and how.
-const FAILING: [(&str, &[&str]); 18] = [
+pub const FAILING: [(&str, &[&str]); 18] = [
     ("write", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("pwrite64", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
@@ -542,7 +542,7 @@ const FAILING: [(&str, &[&str]); 18] = [
 ];
 
 /// The codes that a failure may have: the contract's.
-fn codes(call: &str, errno: &str) -> &'static [i32] {
+pub fn codes(call: &str, errno: &str) -> &'static [i32] {
     match (call, errno) {
         // Nothing but a creation meets this, and strace makes the others meet it too.
         ("openat", "ENOSPC") => &[40, 44],
@@ -553,14 +553,14 @@ fn codes(call: &str, errno: &str) -> &'static [i32] {
 
 /// The first calls of a program are those of the loader, which says in its own words that it could not start. And Rust's
 /// library panics where a directory can't be closed: nothing was written to one, so that no system has a reason for it.
-fn not_by_us(out: &Output) -> bool {
+pub fn not_by_us(out: &Output) -> bool {
     out.status.code() == Some(127)
         || out.stderr.contains("error while loading shared libraries")
         || out.stderr.contains("unexpected error during closedir")
 }
 
 /// A fault once, and from then on; what fails to be closed is open, and of too many such there is nothing to learn.
-fn once_and_on(call: &str) -> &'static [bool] {
+pub fn once_and_on(call: &str) -> &'static [bool] {
     if call == "close" { &[false] } else { &[false, true] }
 }
 
@@ -572,6 +572,38 @@ fn a_restore_with_any_call_failing_leaves_old_or_new() {
 #[test]
 fn a_restore_with_any_call_failing_in_every_thread_leaves_old_or_new() {
     restores_with_failing_calls(Whose::All);
+}
+
+/// What a restore that met a fault says that it has done.
+pub enum Told {
+    Done,
+    /// The library was restored, but something else failed.
+    DoneBut,
+    Not,
+}
+
+/// What a restore said that met a fault for which the contract has one of `codes`; or why that is not true, where what
+/// is there now is the `new` content or not. A `mute` one could not write its message.
+pub fn told(out: &Output, new: bool, codes: &[i32], mute: bool) -> Result<Told, &'static str> {
+    // Where no flush succeeds any more, nobody can tell which of the two states will be found.
+    let unsure = out
+        .stderr
+        .contains("the next to open it finds it as it was, or restored");
+    let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
+    match out.status.code() {
+        Some(0) if new => Ok(Told::Done),
+        Some(0) => Err("success without the new content"),
+        // SQLite does not tell why it stays in a mode, and here the disk is not really full.
+        Some(40) if !new && out.stderr.contains("stays in journal mode wal") => Ok(Told::Not),
+        Some(code) if !codes.contains(&code) => Err("the wrong code"),
+        Some(_) if out.stderr.contains("panicked") => Err("a panic"),
+        Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => Err("no error line"),
+        Some(_) if new && !said && !mute && !unsure => Err("restored without a word about it"),
+        Some(_) if !new && said => Err("not restored, but says so"),
+        Some(_) if new => Ok(Told::DoneBut),
+        Some(_) => Ok(Told::Not),
+        None => Err("killed"),
+    }
 }
 
 fn restores_with_failing_calls(whose: Whose) {
@@ -615,24 +647,11 @@ fn restores_with_failing_calls(whose: Whose) {
             };
             // Where more than one write fails, that of the message may be among them.
             let mute = call == "write" && (on || whose == Whose::All);
-            // Where no flush succeeds any more, nobody can tell which of the two states will be found.
-            let unsure = out
-                .stderr
-                .contains("the next to open it finds it as it was, or restored");
-            let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
-            match out.status.code() {
-                Some(0) if new => harmless += 1,
-                Some(0) => complain("success without the new content"),
-                // SQLite does not tell why it stays in a mode, and here the disk is not really full.
-                Some(40) if !new && out.stderr.contains("stays in journal mode wal") => failed += 1,
-                Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
-                Some(_) if out.stderr.contains("panicked") => complain("a panic"),
-                Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => complain("no error line"),
-                Some(_) if new && !said && !mute && !unsure => complain("restored without a word about it"),
-                Some(_) if !new && said => complain("not restored, but says so"),
-                Some(_) if new => after += 1,
-                Some(_) => failed += 1,
-                None => complain("killed"),
+            match told(&out, new, codes(call, errno), mute) {
+                Ok(Told::Done) => harmless += 1,
+                Ok(Told::DoneBut) => after += 1,
+                Ok(Told::Not) => failed += 1,
+                Err(why) => complain(why),
             }
             // A sound library is put aside only because it can't be read, or its journal can't be rolled back at
             // any time: SQLite can't open it then.

@@ -9,6 +9,7 @@ mod generate;
 #[path = "../suite/harness.rs"]
 mod harness;
 
+mod apply;
 mod company;
 mod craft;
 mod damage;

@@ -38,7 +38,7 @@ pub fn available(what: &str) -> bool {
 }
 
 /// A program under strace; its arguments are to follow.
-fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
+pub fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
     let follow: &[&str] = match whose {
         Whose::Main => &[],
         Whose::All => &["-f"],
