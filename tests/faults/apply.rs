@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::harness::*;
 use crate::kill::{FAILING, Told, codes, not_by_us, once_and_on, told};
 use crate::strace::*;
-use crate::{chosen, figures};
+use crate::{chosen, exhaustive, figures, spread};
 
 /// How many steps of each pair are tried in a sampled run.
 const SAMPLE: usize = 3;
@@ -108,40 +108,53 @@ fn whole(path: &Path) -> Result<String, String> {
             std::fs::copy(beside(path, suffix), beside(&copy, suffix)).unwrap();
         }
     }
-    let look = || -> rusqlite::Result<Result<String, String>> {
-        let db = Connection::open(&copy)?;
-        let found: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
-        if found != "ok" {
-            return Ok(Err(format!("integrity_check: {found}")));
-        }
-        let mut digest = Sha256::new();
-        let mut schema = db.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
-        let tables = schema.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let tables: Vec<(String, String)> = tables.collect::<Result<_, _>>()?;
-        for (name, sql) in &tables {
-            digest.update(sql);
-            let mut select = db.prepare(&format!("SELECT * FROM \"{name}\""))?;
-            let columns = select.column_count();
-            let mut rows = select.query([])?;
-            while let Some(row) = rows.next()? {
-                for column in 0..columns {
-                    match row.get_ref(column)? {
-                        ValueRef::Text(text) => digest.update(text),
-                        value => digest.update(format!("{value:?}")),
-                    }
-                    digest.update([0]);
+    found(&copy)
+}
+
+/// The same of a library that nobody uses, which is recovered in place.
+fn found(path: &Path) -> Result<String, String> {
+    let look = || contents(&Connection::open(path)?);
+    look().unwrap_or_else(|error| Err(error.to_string()))
+}
+
+fn contents(db: &Connection) -> rusqlite::Result<Result<String, String>> {
+    let found: String = db.query_row("PRAGMA integrity_check", [], |row| row.get(0))?;
+    if found != "ok" {
+        return Ok(Err(format!("integrity_check: {found}")));
+    }
+    let mut digest = Sha256::new();
+    let mut schema = db.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table' ORDER BY name")?;
+    let tables = schema.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let tables: Vec<(String, String)> = tables.collect::<Result<_, _>>()?;
+    for (name, sql) in &tables {
+        digest.update(sql);
+        let mut select = db.prepare(&format!("SELECT * FROM \"{name}\""))?;
+        let columns = select.column_count();
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            for column in 0..columns {
+                match row.get_ref(column)? {
+                    ValueRef::Text(text) => digest.update(text),
+                    value => digest.update(format!("{value:?}")),
                 }
+                digest.update([0]);
             }
         }
-        if tables.is_empty() {
-            return Ok(Ok("no tables".into()));
-        }
-        let say = "SELECT (SELECT group_concat(value) FROM _meta WHERE key = 'generation') || ', ' ||
-                          (SELECT count(*) FROM files) || ' files'";
-        let says: String = db.query_row(say, [], |row| row.get(0))?;
-        Ok(Ok(format!("generation {says}, {:x?}", &digest.finalize()[..8])))
-    };
-    look().unwrap_or_else(|error| Err(error.to_string()))
+    }
+    if tables.is_empty() {
+        return Ok(Ok("no tables".into()));
+    }
+    let say = "SELECT (SELECT group_concat(value) FROM _meta WHERE key = 'generation') || ', ' ||
+                      (SELECT count(*) FROM files) || ' files'";
+    let says: String = db.query_row(say, [], |row| row.get(0))?;
+    Ok(Ok(format!("generation {says}, {:x?}", &digest.finalize()[..8])))
+}
+
+/// Makes `new.tar.gz` of a database.
+fn pack(world: &World, database: &Path) {
+    let archive = std::fs::File::create(world.path("new.tar.gz")).unwrap();
+    let pack = world.cmd("vpo-pack").args(["--created-at", TIME, "--level", "1"]);
+    pack.stdin_file(database).stdout(archive).run().ok();
 }
 
 /// A library, and a backup that is to be restored over it.
@@ -163,7 +176,7 @@ impl Pair {
         let world = World::new();
         let database = world.path("new.db");
         new(&database);
-        write(world.path("new.tar.gz"), &world.pack(&read(&database)));
+        pack(&world, &database);
         old(&world.library());
         if wal {
             sqlite(&world.library(), "PRAGMA journal_mode = WAL");
@@ -225,54 +238,48 @@ impl Pair {
         assert!(self.state(what), "{}: {what}", self.name);
         self.world.clean();
     }
-
-    /// The file is, byte for byte, the database of the backup, but for what a database's header says of itself: format
-    /// versions (which are the journal mode), change counter, page count, schema cookie, and who wrote last.
-    #[track_caller]
-    fn is_the_backup(&self) {
-        const OWN: [std::ops::Range<usize>; 5] = [18..20, 24..28, 28..32, 40..44, 92..100];
-        /// SQLite locks this byte, and the page that it is in is not part of the content.
-        const LOCK_BYTE: u64 = 1 << 30;
-        let open = |path: &Path| std::fs::File::open(path).unwrap();
-        let (library, backup) = (open(&self.world.library()), open(&self.database));
-        let length = backup.metadata().unwrap().len();
-        assert_eq!(library.metadata().unwrap().len(), length, "{}: length", self.name);
-        let (mut ours, mut theirs) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-        for at in (0..length).step_by(1 << 16) {
-            let n = (length - at).min(1 << 16) as usize;
-            library.read_exact_at(&mut ours[..n], at).unwrap();
-            backup.read_exact_at(&mut theirs[..n], at).unwrap();
-            if at == 0 {
-                OWN.iter()
-                    .for_each(|own| ours[own.clone()].copy_from_slice(&theirs[own.clone()]));
-            }
-            if at == LOCK_BYTE {
-                let page = match u16::from_be_bytes([theirs[16], theirs[17]]) {
-                    1 => 65536,
-                    size => usize::from(size),
-                };
-                ours[..page.min(n)].copy_from_slice(&theirs[..page.min(n)]);
-            }
-            same(&format!("{}: from byte {at}", self.name), &ours[..n], &theirs[..n]);
-        }
-        // What a header says of the length is true of the file, or is not to be believed.
-        let mut header = [0; 100];
-        library.read_exact_at(&mut header, 0).unwrap();
-        let field = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().unwrap());
-        let page_size = match u16::from_be_bytes([header[16], header[17]]) {
-            1 => 65536,
-            size => u64::from(size),
-        };
-        assert_eq!(field(24), field(92), "{}: the page count does not count", self.name);
-        assert_eq!(
-            u64::from(field(28)) * page_size,
-            length,
-            "{}: the page count",
-            self.name
-        );
-    }
 }
 
+/// The file is, byte for byte, the database of the backup, but for what a database's header says of itself: format
+/// versions (which are the journal mode), change counter, page count, schema cookie, and who wrote last.
+#[track_caller]
+fn is_the_backup(name: &str, library: &Path, database: &Path) {
+    const OWN: [std::ops::Range<usize>; 5] = [18..20, 24..28, 28..32, 40..44, 92..100];
+    /// SQLite locks this byte, and the page that it is in is not part of the content.
+    const LOCK_BYTE: u64 = 1 << 30;
+    let open = |path: &Path| std::fs::File::open(path).unwrap();
+    let (library, backup) = (open(library), open(database));
+    let length = backup.metadata().unwrap().len();
+    assert_eq!(library.metadata().unwrap().len(), length, "{}: length", name);
+    let (mut ours, mut theirs) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    for at in (0..length).step_by(1 << 16) {
+        let n = (length - at).min(1 << 16) as usize;
+        library.read_exact_at(&mut ours[..n], at).unwrap();
+        backup.read_exact_at(&mut theirs[..n], at).unwrap();
+        if at == 0 {
+            OWN.iter()
+                .for_each(|own| ours[own.clone()].copy_from_slice(&theirs[own.clone()]));
+        }
+        if at == LOCK_BYTE {
+            let page = match u16::from_be_bytes([theirs[16], theirs[17]]) {
+                1 => 65536,
+                size => usize::from(size),
+            };
+            ours[..page.min(n)].copy_from_slice(&theirs[..page.min(n)]);
+        }
+        same(&format!("{}: from byte {at}", name), &ours[..n], &theirs[..n]);
+    }
+    // What a header says of the length is true of the file, or is not to be believed.
+    let mut header = [0; 100];
+    library.read_exact_at(&mut header, 0).unwrap();
+    let field = |at: usize| u32::from_be_bytes(header[at..at + 4].try_into().unwrap());
+    let page_size = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65536,
+        size => u64::from(size),
+    };
+    assert_eq!(field(24), field(92), "{}: the page count does not count", name);
+    assert_eq!(u64::from(field(28)) * page_size, length, "{}: the page count", name);
+}
 /// What a library and the backup of another may look like. Each in both journal modes.
 fn looks() -> Vec<(&'static str, Look, Look)> {
     let old = |change: fn(&mut Look)| {
@@ -363,7 +370,7 @@ fn restored(pair: &Pair) {
     let out = pair.restore(pair.world.cmd("vpo-unpack-restore")).run();
     assert!(out.status.success(), "{}: {}", pair.name, out.stderr);
     assert!(pair.state("undisturbed"), "{}", pair.name);
-    pair.is_the_backup();
+    is_the_backup(&pair.name, &pair.world.library(), &pair.database);
     assert_eq!(names(&pair.world.home().join(".vpo")), ["library.db"], "{}", pair.name);
     pair.world.clean();
     // And it goes on living.
@@ -506,4 +513,110 @@ fn with_any_call_failing() {
         "replacement: calls failed, {not} times with the old content, {but} times after the commit, {done} harmless"
     ));
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Pages of the largest size, and the number of the one in which SQLite locks bytes and never writes any.
+const LARGE: u32 = 65536;
+const LOCK_PAGE: u32 = (1 << 30) / LARGE + 1;
+
+/// Makes a library of so many pages, nearly all of them free and never written, so that the file is sparse. What is not
+/// free is at both ends.
+fn make_large(path: &Path, generation: u32, pages: u32) {
+    let look = Look {
+        page_size: LARGE,
+        generation,
+        ..OLD
+    };
+    look.make(path);
+    let file = std::fs::File::options().read(true).write(true).open(path).unwrap();
+    let used = (file.metadata().unwrap().len() / u64::from(LARGE)) as u32;
+    // https://www.sqlite.org/fileformat2.html#the_freelist: the next trunk, the number of leaves, the leaves. Taken are
+    // those of the first trunk first.
+    let trunks = [used + 1, used + 2];
+    let behind: Vec<u32> = (LOCK_PAGE + 1..=pages).collect();
+    let before: Vec<u32> = (used + 3..=pages.min(LOCK_PAGE - 1)).collect();
+    for (trunk, next, leaves) in [(trunks[0], trunks[1], &behind), (trunks[1], 0, &before)] {
+        let fields = [next, leaves.len() as u32].into_iter().chain(leaves.iter().copied());
+        let bytes: Vec<u8> = fields.flat_map(u32::to_be_bytes).collect();
+        assert!(bytes.len() <= LARGE as usize);
+        file.write_all_at(&bytes, u64::from(trunk - 1) * u64::from(LARGE))
+            .unwrap();
+    }
+    let free = 2 + behind.len() + before.len();
+    for (at, value) in [(28, pages), (32, trunks[0]), (36, free as u32)] {
+        file.write_all_at(&value.to_be_bytes(), at).unwrap();
+    }
+    file.set_len(u64::from(pages) * u64::from(LARGE)).unwrap();
+    drop(file);
+    sqlite(
+        path,
+        &format!(
+            "CREATE TABLE far (x);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8)
+               INSERT INTO far SELECT zeroblob(65000) || {generation} FROM n"
+        ),
+    );
+    found(path).unwrap();
+}
+
+/// Past a gibibyte, on one side or both.
+#[test]
+fn past_the_page_that_is_never_written() {
+    if !exhaustive() || !available("kills in libraries past a gibibyte") {
+        return;
+    }
+    be_patient();
+    let (below, behind) = (200, LOCK_PAGE + 20);
+    for (name, old, new) in [
+        ("both past a gibibyte", behind, behind + 3),
+        ("growing past a gibibyte", below, behind),
+        ("shrinking from past a gibibyte", behind, below),
+    ] {
+        for wal in [true, false] {
+            let name = format!("{name}, {}", if wal { "WAL" } else { "rollback" });
+            let world = World::new();
+            let (library, database) = (world.library(), world.path("new.db"));
+            let put_back = || {
+                for suffix in ["", "-wal", "-shm", "-journal"] {
+                    let _ = std::fs::remove_file(beside(&library, suffix));
+                }
+                make_large(&library, 1, old);
+                if wal {
+                    sqlite(&library, "PRAGMA journal_mode = WAL");
+                }
+            };
+            put_back();
+            make_large(&database, 2, new);
+            pack(&world, &database);
+            let before = found(&library).unwrap();
+            let after = found(&database).unwrap();
+            let restore = |cmd: Cmd| cmd.args(["--yes", "--timeout", "0", "new.tar.gz"]);
+            let counts = count(
+                &world,
+                "vpo-unpack-restore",
+                Whose::Main,
+                "pwrite64,fdatasync,fsync",
+                restore,
+            );
+            assert_eq!(found(&library).as_ref(), Ok(&after), "{name}");
+            is_the_backup(&name, &library, &database);
+            let mut steps = steps(&counts);
+            // strace counts no further.
+            steps.retain(|(_, n)| *n < 1 << 16);
+            for i in spread(steps.len(), 4) {
+                put_back();
+                let (call, n) = steps[i];
+                restore(killed(&world, "vpo-unpack-restore", Whose::Main, call, n))
+                    .run()
+                    .ended_by(9);
+                let now = found(&library);
+                let whole = now.as_ref() == Ok(&before) || now.as_ref() == Ok(&after);
+                assert!(whole, "{name}: killed at {call} {n}: {now:?}");
+            }
+            restore(world.cmd("vpo-unpack-restore")).run().ok();
+            assert_eq!(found(&library).as_ref(), Ok(&after), "{name}");
+            world.clean();
+            figures(&format!("{name}: whole"));
+        }
+    }
 }
