@@ -344,6 +344,13 @@ fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
     ] {
         let world = World::new();
         small(&world.library(), 1, pragma);
+        // Of several blocks.
+        sqlite(
+            &world.library(),
+            "CREATE TABLE filling (x);
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600)
+               INSERT INTO filling SELECT randomblob(1000) FROM n",
+        );
         let old = content(&world.library()).unwrap();
         let saved = Saved::of(&world.home());
         for whose in [Whose::Main, Whose::All] {
@@ -424,6 +431,7 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
             let library = with_traced(world, program, &options);
             let out = world.cmd(library.to_str().unwrap()).args(args).run();
             let what = format!("{program}: killed at {call} {n}");
+            assert!(!anybody_works_in(world), "{what}: somebody is left behind");
             let killed = out.stderr.contains(&format!("{program} was ended by signal 9"));
             // Its threads race: the one that gets there first need not do all that the other did.
             assert!(
@@ -446,6 +454,52 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
     figures(&format!("backup: {points} kill points of its programs survived"));
 }
 
+/// The same where close(2) fails once: what has become a backup is whole.
+#[test]
+fn a_backup_one_of_whose_programs_cannot_close() {
+    if !available("failing calls") {
+        return;
+    }
+    let others = Others::new();
+    let world = &others.world;
+    let log = world.scratch().join("strace.log");
+    let (mut failed, mut made) = (0, 0);
+    for (program, args) in [
+        ("vpo-snapshot", &["backup"][..]),
+        ("vpo-pack", &["backup"]),
+        ("vpo-verify", &["backup", "--verify"]),
+    ] {
+        let library = with_traced(world, program, &format!("-e trace=close -o '{}'", log.display()));
+        world.cmd(library.to_str().unwrap()).args(args).run().ok();
+        let counts = per_thread(&log);
+        for (call, n) in steps(&counts) {
+            others.home.put_back();
+            let options = format!("-o /dev/null -e trace={call} -e inject={call}:error=EIO:when={n}");
+            let library = with_traced(world, program, &options);
+            let out = world.cmd(library.to_str().unwrap()).args(args).run();
+            if not_by_us(&out) {
+                continue;
+            }
+            let what = format!("{program}: {call} {n}: {} {:?}", out.status, out.stderr);
+            assert!(matches!(out.status.code(), Some(0 | 40)), "{what}");
+            assert_eq!(out.status.success(), !others.archives().is_empty(), "{what}");
+            for path in others.archives() {
+                judge(&read(&path)).unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            }
+            match out.status.success() {
+                true => made += 1,
+                false => failed += 1,
+            }
+            assert_eq!(content(&world.library()).as_ref(), Ok(&others.old), "{what}");
+            world.cmd("vpo-library").arg("backup").run().ok();
+            world.clean();
+        }
+    }
+    figures(&format!(
+        "backup: close fails in its programs: {made} made, {failed} not"
+    ));
+}
+
 /// True while a process has its working directory in this world.
 fn anybody_works_in(world: &World) -> bool {
     let place = world.path("");
@@ -465,7 +519,7 @@ fn anybody_works_in(world: &World) -> bool {
 }
 
 /// The calls that may fail, and how.
-const FAILING: [(&str, &[&str]); 17] = [
+pub const FAILING: [(&str, &[&str]); 18] = [
     ("write", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("pwrite64", &["ENOSPC", "EDQUOT", "EIO", "EFBIG"]),
     ("fsync", &["EIO", "ENOSPC", "EDQUOT"]),
@@ -483,10 +537,12 @@ const FAILING: [(&str, &[&str]); 17] = [
     ("unlink", &["EIO"]),
     ("open", &["ENOSPC", "EDQUOT", "EIO", "EMFILE"]),
     ("openat", &["ENOSPC", "EMFILE"]),
+    // NFS and quotas report here what a write did not. Under strace the descriptor stays open.
+    ("close", &["EIO"]),
 ];
 
 /// The codes that a failure may have: the contract's.
-fn codes(call: &str, errno: &str) -> &'static [i32] {
+pub fn codes(call: &str, errno: &str) -> &'static [i32] {
     match (call, errno) {
         // Nothing but a creation meets this, and strace makes the others meet it too.
         ("openat", "ENOSPC") => &[40, 44],
@@ -495,9 +551,17 @@ fn codes(call: &str, errno: &str) -> &'static [i32] {
     }
 }
 
-/// The first calls of a program are those of the loader, which says in its own words that it could not start.
-fn loader_failed(out: &Output) -> bool {
-    out.status.code() == Some(127) || out.stderr.contains("error while loading shared libraries")
+/// The first calls of a program are those of the loader, which says in its own words that it could not start. And Rust's
+/// library panics where a directory can't be closed: nothing was written to one, so that no system has a reason for it.
+pub fn not_by_us(out: &Output) -> bool {
+    out.status.code() == Some(127)
+        || out.stderr.contains("error while loading shared libraries")
+        || out.stderr.contains("unexpected error during closedir")
+}
+
+/// A fault once, and from then on; what fails to be closed is open, and of too many such there is nothing to learn.
+pub fn once_and_on(call: &str) -> &'static [bool] {
+    if call == "close" { &[false] } else { &[false, true] }
 }
 
 #[test]
@@ -508,6 +572,38 @@ fn a_restore_with_any_call_failing_leaves_old_or_new() {
 #[test]
 fn a_restore_with_any_call_failing_in_every_thread_leaves_old_or_new() {
     restores_with_failing_calls(Whose::All);
+}
+
+/// What a restore that met a fault says that it has done.
+pub enum Told {
+    Done,
+    /// The library was restored, but something else failed.
+    DoneBut,
+    Not,
+}
+
+/// What a restore said that met a fault for which the contract has one of `codes`; or why that is not true, where what
+/// is there now is the `new` content or not. A `mute` one could not write its message.
+pub fn told(out: &Output, new: bool, codes: &[i32], mute: bool) -> Result<Told, &'static str> {
+    // Where no flush succeeds any more, nobody can tell which of the two states will be found.
+    let unsure = out
+        .stderr
+        .contains("the next to open it finds it as it was, or restored");
+    let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
+    match out.status.code() {
+        Some(0) if new => Ok(Told::Done),
+        Some(0) => Err("success without the new content"),
+        // SQLite does not tell why it stays in a mode, and here the disk is not really full.
+        Some(40) if !new && out.stderr.contains("stays in journal mode wal") => Ok(Told::Not),
+        Some(code) if !codes.contains(&code) => Err("the wrong code"),
+        Some(_) if out.stderr.contains("panicked") => Err("a panic"),
+        Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => Err("no error line"),
+        Some(_) if new && !said && !mute && !unsure => Err("restored without a word about it"),
+        Some(_) if !new && said => Err("not restored, but says so"),
+        Some(_) if new => Ok(Told::DoneBut),
+        Some(_) => Ok(Told::Not),
+        None => Err("killed"),
+    }
 }
 
 fn restores_with_failing_calls(whose: Whose) {
@@ -526,7 +622,7 @@ fn restores_with_failing_calls(whose: Whose) {
         for (call, errnos) in FAILING {
             for (_, n) in steps(&counts).into_iter().filter(|(name, _)| *name == call) {
                 for errno in errnos {
-                    cases.extend([false, true].map(|on| (call, *errno, n, on)));
+                    cases.extend(once_and_on(call).iter().map(|on| (call, *errno, n, *on)));
                 }
             }
         }
@@ -535,7 +631,7 @@ fn restores_with_failing_calls(whose: Whose) {
             situation.saved.put_back();
             let cmd = failing(&situation.world, "vpo-unpack-restore", whose, call, errno, n, on);
             let out = situation.restore(cmd).run();
-            if loader_failed(&out) {
+            if not_by_us(&out) {
                 continue;
             }
             let what = format!("{call} {n}{} {errno} ({whose:?})", if on { "+" } else { "" });
@@ -551,24 +647,11 @@ fn restores_with_failing_calls(whose: Whose) {
             };
             // Where more than one write fails, that of the message may be among them.
             let mute = call == "write" && (on || whose == Whose::All);
-            // Where no flush succeeds any more, nobody can tell which of the two states will be found.
-            let unsure = out
-                .stderr
-                .contains("the next to open it finds it as it was, or restored");
-            let said = out.stderr.contains("vpo-unpack-restore: the library was restored, but");
-            match out.status.code() {
-                Some(0) if new => harmless += 1,
-                Some(0) => complain("success without the new content"),
-                // SQLite does not tell why it stays in a mode, and here the disk is not really full.
-                Some(40) if !new && out.stderr.contains("stays in journal mode wal") => failed += 1,
-                Some(code) if !codes(call, errno).contains(&code) => complain("the wrong code"),
-                Some(_) if out.stderr.contains("panicked") => complain("a panic"),
-                Some(_) if !mute && !out.stderr.starts_with("vpo-unpack-restore: ") => complain("no error line"),
-                Some(_) if new && !said && !mute && !unsure => complain("restored without a word about it"),
-                Some(_) if !new && said => complain("not restored, but says so"),
-                Some(_) if new => after += 1,
-                Some(_) => failed += 1,
-                None => complain("killed"),
+            match told(&out, new, codes(call, errno), mute) {
+                Ok(Told::Done) => harmless += 1,
+                Ok(Told::DoneBut) => after += 1,
+                Ok(Told::Not) => failed += 1,
+                Err(why) => complain(why),
             }
             // A sound library is put aside only because it can't be read, or its journal can't be rolled back at
             // any time: SQLite can't open it then.
@@ -697,16 +780,20 @@ fn the_other_programs_with_any_call_failing() {
             let good = others.out();
             let mut cases = Vec::new();
             for (call, n) in steps(&counts) {
+                // A pipe that stays open has no end: see `a_backup_one_of_whose_programs_cannot_close`.
+                if call == "close" && *program == "vpo-library" {
+                    continue;
+                }
                 let (_, errnos) = FAILING.iter().find(|(name, _)| *name == call).unwrap();
                 for errno in *errnos {
-                    cases.extend([false, true].map(|on| (call, *errno, n, on)));
+                    cases.extend(once_and_on(call).iter().map(|on| (call, *errno, n, *on)));
                 }
             }
             for i in chosen(cases.len(), 2 * SAMPLE) {
                 let (call, errno, n, on) = cases[i];
                 others.put_back();
                 let out = finish(failing(world, program, whose, call, errno, n, on)).run();
-                if loader_failed(&out) {
+                if not_by_us(&out) {
                     continue;
                 }
                 faults += 1;
@@ -781,7 +868,7 @@ fn an_interrupted_call_is_no_failure() {
                 false,
             );
             let out = situation.restore(cmd).run();
-            if loader_failed(&out) {
+            if not_by_us(&out) {
                 continue;
             }
             let what = format!("{call} {n} interrupted");
@@ -806,7 +893,7 @@ fn an_interrupted_call_is_no_failure() {
                 others.put_back();
                 let cmd = failing(&others.world, program, whose, call, "EINTR", n, false);
                 let out = others.finish(run, cmd).run();
-                if loader_failed(&out) {
+                if not_by_us(&out) {
                     continue;
                 }
                 let what = format!("{program} {args:?} ({whose:?}): {call} {n} interrupted");

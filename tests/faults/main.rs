@@ -9,6 +9,7 @@ mod generate;
 #[path = "../suite/harness.rs"]
 mod harness;
 
+mod apply;
 mod company;
 mod craft;
 mod damage;
@@ -16,6 +17,7 @@ mod fuzz;
 mod hostile;
 mod kill;
 mod signals;
+#[allow(dead_code, reason = "shared with the other test crate")]
 mod strace;
 mod strange;
 
@@ -24,10 +26,18 @@ pub fn exhaustive() -> bool {
     std::env::var_os("VPO_TEST_EXHAUSTIVE").is_some_and(|value| !value.is_empty())
 }
 
-/// All of the numbers below `end` in an exhaustive run, else about `sample` of them, spread evenly, with the first and
-/// the last.
+/// All of the numbers below `end` in an exhaustive run, else about `sample` of them.
 pub fn chosen(end: usize, sample: usize) -> Vec<usize> {
-    if exhaustive() || end <= sample {
+    if exhaustive() {
+        (0..end).collect()
+    } else {
+        spread(end, sample)
+    }
+}
+
+/// About `sample` of the numbers below `end`, spread evenly, with the first and the last.
+pub fn spread(end: usize, sample: usize) -> Vec<usize> {
+    if end <= sample {
         return (0..end).collect();
     }
     let mut chosen: Vec<usize> = (0..sample).map(|i| i * (end - 1) / (sample - 1).max(1)).collect();

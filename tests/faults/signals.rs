@@ -1,30 +1,18 @@
-//! Signals at random moments, and limits of the system.
+//! Signals at every step, and limits of the system.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use rustix::process::Signal;
 
-use crate::damage::noise;
 use crate::generate::{Sample, Size};
 use crate::harness::*;
 use crate::kill::{content, small};
-use crate::{exhaustive, figures};
+use crate::strace::{CHANGING, Whose, available, count, signalled, steps};
+use crate::{exhaustive, figures, spread};
 
-/// The tries of each program.
-fn tries() -> usize {
-    if exhaustive() { 150 } else { 9 }
-}
-
-/// A moment within `longest`, the `n`th of a series that looks random.
-fn moment(n: usize, longest: Duration) -> Duration {
-    longest.mul_f64(f64::from(noise(n + 1, 42)[n]) / 255.0)
-}
-
-const SIGNALS: [(Signal, i32); 3] = [(Signal::INT, 2), (Signal::TERM, 15), (Signal::HUP, 1)];
+const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
 
 /// A library that takes a moment.
 fn large() -> Sample {
@@ -34,8 +22,12 @@ fn large() -> Sample {
     }
 }
 
+/// The wrapper passes it on, and has waited for its children when it ends.
 #[test]
-fn a_signal_at_any_moment_leaves_no_litter() {
+fn a_signal_at_any_step_leaves_no_litter() {
+    if !available("signals at every step") {
+        return;
+    }
     let world = World::new();
     world.make_library(&large());
     let bytes = read(world.library());
@@ -50,52 +42,41 @@ fn a_signal_at_any_moment_leaves_no_litter() {
     write(world.path("new.tar.gz"), &world.archive_of(&world.path("new.db")));
     std::fs::remove_file(world.path("new.db")).unwrap();
     std::fs::create_dir(world.path("kept")).unwrap();
-    type Start = fn(&World) -> Cmd;
-    let programs: [(&str, Start); 6] = [
-        ("vpo-snapshot", |w| w.cmd("vpo-snapshot")),
-        ("vpo-pack", |w| w.cmd("vpo-pack").stdin_file(&w.library())),
-        ("vpo-verify", |w| w.cmd("vpo-verify").arg("a.tar.gz")),
-        ("--save", |w| {
-            w.cmd("vpo-verify")
-                .args(["--save", "kept"])
-                .stdin_file(&w.path("a.tar.gz"))
+    type Finish = fn(&World, Cmd) -> Cmd;
+    let programs: [(&str, &str, Finish); 6] = [
+        ("vpo-snapshot", "snapshot", |_, cmd| cmd),
+        ("vpo-pack", "pack", |w, cmd| cmd.stdin_file(&w.library())),
+        ("vpo-verify", "verify", |_, cmd| cmd.arg("a.tar.gz")),
+        ("vpo-verify", "--save", |w, cmd| {
+            cmd.args(["--save", "kept"]).stdin_file(&w.path("a.tar.gz"))
         }),
-        ("backup", |w| w.cmd("vpo-library").args(["backup", "--verify"])),
-        ("restore", |w| {
-            w.cmd("vpo-unpack-restore")
-                .args(["--yes", "--safety-dir", "kept", "new.tar.gz"])
+        ("vpo-library", "backup", |_, cmd| cmd.args(["backup", "--verify"])),
+        ("vpo-unpack-restore", "restore", |_, cmd| {
+            cmd.args(["--yes", "--safety-dir", "kept", "new.tar.gz"])
         }),
     ];
     let (mut ended, mut finished, mut restored) = (0, 0, 0);
-    for (name, start) in programs {
-        let began = Instant::now();
-        start(&world).run().ok();
-        // For a restore until well after it: both ends are to be seen.
-        let (tries, reach) = match name {
-            "restore" => (tries().max(18), 1.5),
-            _ => (tries(), 1.1),
-        };
-        let longest = began.elapsed().mul_f64(reach);
+    for (program, name, finish) in programs {
+        let calls = format!("{CHANGING},read,pread64");
+        let counts = count(&world, program, Whose::Main, &calls, |cmd| finish(&world, cmd));
+        let steps = steps(&counts);
         write(world.library(), &bytes);
-        std::fs::remove_dir_all(world.path("kept")).unwrap();
-        std::fs::create_dir(world.path("kept")).unwrap();
-        for n in 0..tries {
-            let (signal, number) = SIGNALS[n % 3];
-            let mut running = start(&world).start();
-            // A pipe that nobody reads would only fill up.
-            let reader = running
-                .stdout
-                .take()
-                .map(|mut out| std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink())));
-            // Not before it listens: until then a signal just ends it, and there is nothing to clean up.
-            std::thread::sleep(moment(n, longest));
-            if running.is_running() {
-                running.signal(signal);
-            }
-            let out = running.finish();
-            if let Some(reader) = reader {
-                reader.join().unwrap().unwrap();
-            }
+        for dir in [world.path("kept"), world.backups()] {
+            let _ = std::fs::remove_dir_all(&dir);
+            std::fs::create_dir(dir).unwrap();
+        }
+        let sample = match (exhaustive(), name) {
+            // Each page that is read is a step.
+            (true, _) => 300,
+            (false, "restore") => 24,
+            (false, _) => 10,
+        };
+        for i in spread(steps.len(), sample) {
+            let (call, n) = steps[i];
+            let (signal, number) = SIGNALS[i % 3];
+            let name = format!("{name}, {signal} after {call} {n}");
+            let out = finish(&world, signalled(&world, program, signal, call, n)).run();
+            assert!(!works_in(&world), "{name}: a child is left behind");
             let done = out.status.success();
             match done {
                 true => finished += 1,
@@ -112,8 +93,8 @@ fn a_signal_at_any_moment_leaves_no_litter() {
             assert!(side.is_empty(), "{name}: left beside the library: {side:?}");
             // Old or new. What is reported as done is done; what a signal ended may have been done.
             let now = dump(&world.library());
-            if name == "restore" && (done || now == new) {
-                same_content("restored", &now, &new);
+            if program == "vpo-unpack-restore" && (done || now == new) {
+                same_content(&name, &now, &new);
                 let found: String = Connection::open(world.library())
                     .and_then(|db| db.query_row("PRAGMA integrity_check", [], |row| row.get(0)))
                     .unwrap();
@@ -122,7 +103,7 @@ fn a_signal_at_any_moment_leaves_no_litter() {
                 write(world.library(), &bytes);
                 restored += 1;
             } else {
-                same_content(name, &now, &old);
+                same_content(&name, &now, &old);
             }
             for dir in [world.path("kept"), world.backups()] {
                 if dir.exists() && !names(&dir).is_empty() {
@@ -141,23 +122,7 @@ fn a_signal_at_any_moment_leaves_no_litter() {
     figures(&format!(
         "signals: {ended} runs ended by one, {finished} were done before; no litter; {restored} restored, the others not"
     ));
-    assert!(ended > 0, "no signal came in time");
-}
-
-/// The wrapper passes signals on and waits for its children.
-#[test]
-fn the_wrapper_leaves_no_children_behind() {
-    let world = World::new();
-    world.make_library(&large());
-    for n in 0..tries() {
-        let (signal, _) = SIGNALS[n % 3];
-        let running = world.cmd("vpo-library").arg("backup").start();
-        std::thread::sleep(moment(n, Duration::from_millis(150)));
-        running.signal(signal);
-        running.finish();
-        assert!(!works_in(&world), "a child is left behind");
-        world.clean();
-    }
+    assert!(ended > 0 && restored > 0, "{ended} {restored}");
 }
 
 fn works_in(world: &World) -> bool {
@@ -260,7 +225,7 @@ fn a_full_device() {
             assert_eq!(left, [""; 0], "{program} {args:?}");
         }
         let out = world.cmd("vpo-verify").args(["--save", "small"]).input(&archive).run();
-        out.fails(44, &[]);
+        out.fails(44, &["'small'", "No space left"]);
         for (program, args) in [
             ("vpo-verify", vec!["a.tar.gz"]),
             ("vpo-unpack-restore", vec!["--dry-run", "--db", "none/x.db", "a.tar.gz"]),

@@ -1,7 +1,11 @@
 //! System calls that kill or fail, by strace(1).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use rustix::process::Signal;
 
 use crate::harness::*;
 
@@ -34,7 +38,7 @@ pub fn available(what: &str) -> bool {
 }
 
 /// A program under strace; its arguments are to follow.
-fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
+pub fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
     let follow: &[&str] = match whose {
         Whose::Main => &[],
         Whose::All => &["-f"],
@@ -68,6 +72,129 @@ pub fn failing(world: &World, program: &str, whose: Whose, calls: &str, errno: &
         whose,
         &["-o", "/dev/null", "-e", &format!("trace={calls}"), "-e", &inject],
     )
+}
+
+/// A program that gets `signal` when it has done `call` for the `n`th time.
+pub fn signalled(world: &World, program: &str, signal: &str, call: &str, n: usize) -> Cmd {
+    let inject = format!("inject={call}:signal={signal}:when={n}");
+    let options = ["-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject];
+    traced(world, program, Whose::Main, &options)
+}
+
+/// What the log says of a thread that stops.
+const STOPPED: &str = "--- stopped by SIGSTOP ---";
+
+/// A program that its tracer watches from aside: it is the child that the test started, with its process id and its
+/// status.
+pub struct Watched {
+    /// Until [`Watched::finish`].
+    running: Option<Running>,
+    program: String,
+    log: PathBuf,
+}
+
+/// Starts what `finish` makes of a program, whose main thread stops when it has done `call` for the `n`th time, and all
+/// others with it.
+pub fn stopping(world: &World, program: &str, call: &str, n: usize, finish: impl FnOnce(Cmd) -> Cmd) -> Watched {
+    let inject = format!("inject={call}:signal=STOP:when={n}");
+    watched(world, program, &["-e", &format!("trace={call}"), "-e", &inject], finish)
+}
+
+/// The same for whichever thread comes to it first.
+pub fn stopping_thread(world: &World, program: &str, call: &str, n: usize, finish: impl FnOnce(Cmd) -> Cmd) -> Watched {
+    let inject = format!("inject={call}:signal=STOP:when={n}");
+    let options = ["-f", "-e", &format!("trace={call}"), "-e", &inject];
+    watched(world, program, &options, finish)
+}
+
+/// Starts what `finish` makes of a program, to be asked whether a lock was refused to it.
+pub fn waiting(world: &World, program: &str, finish: impl FnOnce(Cmd) -> Cmd) -> Watched {
+    watched(world, program, &["-f", "-e", "trace=fcntl"], finish)
+}
+
+fn watched(world: &World, program: &str, options: &[&str], finish: impl FnOnce(Cmd) -> Cmd) -> Watched {
+    let log = world.path("watched.log");
+    let _ = std::fs::remove_file(&log);
+    let cmd = world.cmd("strace").args(["-D", "-qq", "-o"]).arg(&log).args(options);
+    let running = Some(finish(cmd.arg(executable(program))).start());
+    let program = program.to_owned();
+    Watched { running, program, log }
+}
+
+impl Watched {
+    fn running(&mut self) -> &mut Running {
+        self.running.as_mut().expect("it is not finished")
+    }
+
+    fn logged(&self, what: &str) -> bool {
+        std::fs::read(&self.log).is_ok_and(|log| String::from_utf8_lossy(&log).contains(what))
+    }
+
+    /// Waits until it has stopped; false if it came to its end before.
+    #[track_caller]
+    pub fn has_stopped(&mut self) -> bool {
+        wait_until("it stops, or ends", || {
+            self.logged(STOPPED) || !self.running().is_running()
+        });
+        self.logged(STOPPED)
+    }
+
+    /// Waits until a lock is refused to it, so that it has to wait.
+    #[track_caller]
+    pub fn is_refused(&mut self) {
+        wait_until("a lock is refused to it", || {
+            assert!(self.running().is_running(), "it did not wait");
+            self.logged("EAGAIN")
+        });
+    }
+
+    /// What it has written and nobody has read so far, in bytes.
+    pub fn unread(&mut self) -> u64 {
+        let pipe = self.running().stdout.as_ref().unwrap();
+        rustix::io::ioctl_fionread(pipe).unwrap()
+    }
+
+    /// Lets it go on, as often as it stops, and waits for its end.
+    #[track_caller]
+    pub fn finish(mut self) -> Output {
+        let running = self.running.take().expect("it is finished once");
+        let (process, log) = (running.process(), self.log.clone());
+        // Its end, or that of a test that fails, is the end of the channel.
+        let (ended, wait) = std::sync::mpsc::channel::<()>();
+        let again = std::thread::spawn(move || {
+            let mut seen = 0;
+            loop {
+                let text = std::fs::read(&log).unwrap_or_default();
+                let stops = String::from_utf8_lossy(&text).matches(STOPPED).count();
+                if stops > seen {
+                    let _ = rustix::process::kill_process(process, Signal::CONT);
+                    seen = stops;
+                }
+                match wait.recv_timeout(Duration::from_millis(2)) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => break,
+                }
+            }
+        });
+        let out = running.finish();
+        drop(ended);
+        again.join().unwrap();
+        Output {
+            name: self.program.clone(),
+            ..out
+        }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // A test that fails leaves nothing that is stopped for ever.
+        if let Some(mut running) = self.running.take()
+            && running.is_running()
+        {
+            running.signal(Signal::KILL);
+        }
+    }
 }
 
 /// How often a program does each of `calls`, from a run of what `finish` makes of it; with [`Whose::All`] what the

@@ -109,8 +109,12 @@ fn unknown_options_and_missing_values() {
     let world = World::new();
     world.default_library();
     for (program, options) in OPTIONS {
-        for option in ["--no-such-option", "-Z", "--quiet=yes"] {
-            let out = world.cmd(program).arg(option).input(b"").run().fails(2, &[]);
+        for (option, message) in [
+            ("--no-such-option", "'--no-such-option'"),
+            ("-Z", "'-Z'"),
+            ("--quiet=yes", "\"yes\""),
+        ] {
+            let out = world.cmd(program).arg(option).input(b"").run().fails(2, &[message]);
             out.hint();
             assert_eq!(out.stdout, b"", "{program} {option}");
         }
@@ -150,31 +154,39 @@ fn unknown_options_and_missing_values() {
 fn values_that_make_no_sense() {
     let world = World::new();
     world.default_library();
-    let cases: [(&str, &[&str]); 20] = [
-        ("vpo-snapshot", &["--timeout", "soon"]),
-        ("vpo-snapshot", &["--timeout", "-1"]),
-        ("vpo-snapshot", &["--timeout", "nan"]),
-        ("vpo-pack", &["--level", "13"]),
-        ("vpo-pack", &["-l", "-1"]),
-        ("vpo-pack", &["--threads", "0"]),
-        ("vpo-pack", &["--created-at", "yesterday"]),
-        ("vpo-pack", &["--created-at", "2026-02-05T14:30:22"]),
-        ("vpo-verify", &["--save", "x.zip"]),
-        ("vpo-verify", &["--save", "x.tar.gz", "y.tar.gz"]),
-        ("vpo-unpack-restore", &["--current-schema", "new"]),
-        ("vpo-unpack-restore", &["--current-schema", "0"]),
-        ("vpo-unpack-restore", &["--timeout", ""]),
-        ("vpo-ls-backups", &["--max-age", "26"]),
-        ("vpo-ls-backups", &["--max-age", "h"]),
-        ("vpo-ls-backups", &["--max-age", "-1h"]),
-        ("vpo-library", &["backup", "-o", "x.zip"]),
-        ("vpo-library", &["backup", "--level", "x"]),
-        ("vpo-library", &["backups", "--max-age", "1y"]),
-        ("vpo-library", &["backups", "--format", "xml"]),
+    let cases: [(&str, &[&str], &str); 20] = [
+        ("vpo-snapshot", &["--timeout", "soon"], "--timeout 'soon'"),
+        ("vpo-snapshot", &["--timeout", "-1"], "--timeout '-1'"),
+        ("vpo-snapshot", &["--timeout", "nan"], "--timeout 'nan'"),
+        ("vpo-pack", &["--level", "13"], "--level '13'"),
+        ("vpo-pack", &["-l", "-1"], "--level '-1'"),
+        ("vpo-pack", &["--threads", "0"], "--threads '0'"),
+        ("vpo-pack", &["--created-at", "yesterday"], "'yesterday'"),
+        (
+            "vpo-pack",
+            &["--created-at", "2026-02-05T14:30:22"],
+            "'2026-02-05T14:30:22'",
+        ),
+        ("vpo-verify", &["--save", "x.zip"], "'x.zip'"),
+        ("vpo-verify", &["--save", "x.tar.gz", "y.tar.gz"], "--save"),
+        (
+            "vpo-unpack-restore",
+            &["--current-schema", "new"],
+            "--current-schema 'new'",
+        ),
+        ("vpo-unpack-restore", &["--current-schema", "0"], "--current-schema '0'"),
+        ("vpo-unpack-restore", &["--timeout", ""], "--timeout ''"),
+        ("vpo-ls-backups", &["--max-age", "26"], "--max-age '26'"),
+        ("vpo-ls-backups", &["--max-age", "h"], "--max-age 'h'"),
+        ("vpo-ls-backups", &["--max-age", "-1h"], "--max-age '-1h'"),
+        ("vpo-library", &["backup", "-o", "x.zip"], "'x.zip'"),
+        ("vpo-library", &["backup", "--level", "x"], "--level 'x'"),
+        ("vpo-library", &["backups", "--max-age", "1y"], "--max-age '1y'"),
+        ("vpo-library", &["backups", "--format", "xml"], "--format 'xml'"),
     ];
-    for (program, args) in cases {
+    for (program, args, message) in cases {
         let out = unchanged(&world.home(), || world.cmd(program).args(args).input(b"").run());
-        let out = out.fails(2, &[]);
+        let out = out.fails(2, &[message]);
         assert_eq!(out.stdout, b"", "{program} {args:?}");
     }
 }
@@ -183,23 +195,23 @@ fn values_that_make_no_sense() {
 fn extra_operands() {
     let world = World::new();
     world.default_library();
-    let cases: [(&str, &[&str]); 10] = [
-        ("vpo-snapshot", &["a.db", "b.db"]),
-        ("vpo-pack", &["a.db"]),
-        ("vpo-verify", &["--save", "a.tar.gz", "b.tar.gz"]),
-        ("vpo-unpack-restore", &["a.tar.gz", "b.tar.gz"]),
-        ("vpo-ls-backups", &["a", "b"]),
-        ("vpo-ls-backups", &["--path", "a", "b"]),
-        ("vpo-library", &["backup", "x"]),
-        ("vpo-library", &["restore", "a", "b"]),
-        ("vpo-library", &["backups", "x"]),
-        ("vpo-library", &["frobnicate"]),
+    let cases: [(&str, &[&str], &str); 10] = [
+        ("vpo-snapshot", &["a.db", "b.db"], "'b.db'"),
+        ("vpo-pack", &["a.db"], "'a.db'"),
+        ("vpo-verify", &["--save", "a.tar.gz", "b.tar.gz"], "--save"),
+        ("vpo-unpack-restore", &["a.tar.gz", "b.tar.gz"], "'b.tar.gz'"),
+        ("vpo-ls-backups", &["a", "b"], "'b'"),
+        ("vpo-ls-backups", &["--path", "a", "b"], "'b'"),
+        ("vpo-library", &["backup", "x"], "'x'"),
+        ("vpo-library", &["restore", "a", "b"], "'b'"),
+        ("vpo-library", &["backups", "x"], "'x'"),
+        ("vpo-library", &["frobnicate"], "'frobnicate'"),
     ];
-    for (program, args) in cases {
-        let out = world.cmd(program).args(args).input(b"").run().fails(2, &[]);
+    for (program, args, message) in cases {
+        let out = world.cmd(program).args(args).input(b"").run().fails(2, &[message]);
         assert_eq!(out.stdout, b"", "{program} {args:?}");
     }
-    world.cmd("vpo-library").run().fails(2, &[]).hint();
+    world.cmd("vpo-library").run().fails(2, &["no command"]).hint();
 }
 
 #[test]
@@ -510,28 +522,38 @@ fn with_json_there_is_one_document_whatever_happens() {
     world.default_library();
     write(world.path("bad.tar.gz"), b"no archive");
     write(world.path("config.toml"), b"= 7");
-    let cases: [(i32, &str, &[&str]); 18] = [
-        (2, "vpo-verify", &["--json", "--no-such-option"]),
-        (2, "vpo-verify", &["--no-such-option", "--json"]),
-        (2, "vpo-verify", &["--json", "--save"]),
-        (20, "vpo-verify", &["--json", "--save", "missing/x.tar.gz"]),
-        (2, "vpo-unpack-restore", &["--json", "-Z"]),
-        (2, "vpo-unpack-restore", &["--json", "."]),
-        (20, "vpo-unpack-restore", &["--json", "missing.tar.gz"]),
-        (46, "vpo-unpack-restore", &["--json", "bad.tar.gz"]),
-        (2, "vpo-ls-backups", &["--json", "--max-age"]),
-        (20, "vpo-ls-backups", &["--json", "missing"]),
-        (2, "vpo-library", &["--json"]),
-        (2, "vpo-library", &["backup", "--json", "--no-such-option"]),
-        (20, "vpo-library", &["backup", "--json", "--db", "missing.db"]),
-        (46, "vpo-library", &["restore", "--json", "bad.tar.gz"]),
-        (46, "vpo-library", &["restore", "--format", "json", "bad.tar.gz"]),
-        (20, "vpo-library", &["restore", "--json", "missing.tar.gz"]),
-        (20, "vpo-library", &["backups", "--json", "--path", "missing"]),
-        (2, "vpo-library", &["backup", "--json", "-o", "-"]),
+    // The message: the last argument, or what is wrong with it.
+    let cases: [(i32, &str, &[&str], &str); 18] = [
+        (2, "vpo-verify", &["--json", "--no-such-option"], ""),
+        (2, "vpo-verify", &["--no-such-option", "--json"], "'--no-such-option'"),
+        (2, "vpo-verify", &["--json", "--save"], ""),
+        (20, "vpo-verify", &["--json", "--save", "missing/x.tar.gz"], "'missing'"),
+        (2, "vpo-unpack-restore", &["--json", "-Z"], ""),
+        (2, "vpo-unpack-restore", &["--json", "."], "is a directory"),
+        (20, "vpo-unpack-restore", &["--json", "missing.tar.gz"], ""),
+        (46, "vpo-unpack-restore", &["--json", "bad.tar.gz"], "gzip"),
+        (2, "vpo-ls-backups", &["--json", "--max-age"], ""),
+        (20, "vpo-ls-backups", &["--json", "missing"], ""),
+        (2, "vpo-library", &["--json"], "no command"),
+        (2, "vpo-library", &["backup", "--json", "--no-such-option"], ""),
+        (20, "vpo-library", &["backup", "--json", "--db", "missing.db"], ""),
+        (46, "vpo-library", &["restore", "--json", "bad.tar.gz"], "gzip"),
+        (
+            46,
+            "vpo-library",
+            &["restore", "--format", "json", "bad.tar.gz"],
+            "gzip",
+        ),
+        (20, "vpo-library", &["restore", "--json", "missing.tar.gz"], ""),
+        (20, "vpo-library", &["backups", "--json", "--path", "missing"], ""),
+        (2, "vpo-library", &["backup", "--json", "-o", "-"], "contradicts"),
     ];
-    for (code, program, args) in cases {
-        let out = world.cmd(program).args(args).input(b"").run().fails(code, &[]);
+    for (code, program, args, message) in cases {
+        let message = match message {
+            "" => args[args.len() - 1],
+            message => message,
+        };
+        let out = world.cmd(program).args(args).input(b"").run().fails(code, &[message]);
         println!("{program} {args:?}");
         out.json_error(code);
     }
@@ -814,11 +836,12 @@ fn a_device_that_is_full() {
             .input(input)
             .stdout(full)
             .run()
-            .fails(44, &[]);
+            .fails(44, &["cannot write", "No space left"]);
     }
     for program in PROGRAMS {
         let Some(full) = full_device("full device") else { return };
-        world.cmd(program).arg("--help").stdout(full).run().fails(44, &[]);
+        let out = world.cmd(program).arg("--help").stdout(full).run();
+        out.fails(44, &["cannot write", "No space left"]);
     }
     world.clean();
 }

@@ -685,8 +685,12 @@ pub struct Running {
 }
 
 impl Running {
+    pub fn process(&self) -> rustix::process::Pid {
+        rustix::process::Pid::from_child(&self.child)
+    }
+
     pub fn signal(&self, signal: rustix::process::Signal) {
-        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+        rustix::process::kill_process(self.process(), signal).unwrap();
     }
 
     /// Writes to its standard input.
@@ -779,7 +783,8 @@ impl Output {
         this
     }
 
-    /// Failed with this code, and said so in the form of the contract: one line, perhaps a hint, nothing else.
+    /// Failed with this code, and said so in the form of the contract: one line that has all of `needles`, perhaps a
+    /// hint, nothing else.
     #[track_caller]
     pub fn fails(self, code: i32, needles: &[&str]) -> Self {
         let this = self.exits(code);
@@ -810,6 +815,9 @@ impl Output {
 
     #[track_caller]
     fn check_error_line(&self, line: &str, needles: &[&str]) {
+        // With a wrong reason the right status proves little.
+        let said = !needles.is_empty() && needles.iter().all(|needle| !needle.is_empty());
+        assert!(said, "which message is expected is to be said; this came: {line}");
         // The wrapper may leave the last word to the program that failed.
         let by = PROGRAMS
             .iter()

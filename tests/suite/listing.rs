@@ -385,7 +385,7 @@ fn an_age_that_is_asked_for() {
 fn contradictions() {
     let world = several();
     ls(&world, &["--json", "--names"]).fails(2, &["--json"]);
-    ls(&world, &["--path", "a", "--path", "b"]).fails(2, &[]);
+    ls(&world, &["--path", "a", "--path", "b"]).fails(2, &["named twice"]);
 }
 
 #[test]

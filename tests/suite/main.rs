@@ -3,6 +3,9 @@
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
 mod harness;
+#[allow(dead_code, reason = "shared with the other test crate")]
+#[path = "../faults/strace.rs"]
+mod strace;
 
 mod arguments;
 mod contract;

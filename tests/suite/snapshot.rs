@@ -1,11 +1,13 @@
 //! `vpo-snapshot`: byte-exact, of one transaction, and without a trace.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
 use rustix::process::Signal;
 
 use crate::generate::{Journal, Sample, Size};
 use crate::harness::*;
+use crate::strace;
 
 fn rollback(n: u64) -> Sample {
     Sample {
@@ -171,8 +173,8 @@ fn symlinks_and_names_that_look_like_something_else() {
     );
 }
 
-/// A name, and what makes the file.
-type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+/// A name, what is said, and what makes the file.
+type Case<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
 
 #[test]
 fn what_is_no_library() {
@@ -184,38 +186,44 @@ fn what_is_no_library() {
         "a missing library was created"
     );
     let cases: [Case; 8] = [
-        ("empty", &|path| write(path, b"")),
-        ("text", &|path| write(path, "all my videos\n".repeat(1000).as_bytes())),
-        ("no tables", &|path| sqlite(path, "PRAGMA user_version = 1")),
-        ("no files", &|path| {
+        ("empty", "is empty", &|path| write(path, b"")),
+        ("text", "x.db'", &|path| {
+            write(path, "all my videos\n".repeat(1000).as_bytes())
+        }),
+        ("no tables", "table '_meta'", &|path| {
+            sqlite(path, "PRAGMA user_version = 1")
+        }),
+        ("no files", "table 'files'", &|path| {
             sqlite(
                 path,
                 "CREATE TABLE _meta (key, value); INSERT INTO _meta VALUES ('schema_version', '27')",
             );
         }),
-        ("no _meta", &|path| sqlite(path, "CREATE TABLE files (id, size_bytes)")),
-        ("no version", &|path| {
+        ("no _meta", "table '_meta'", &|path| {
+            sqlite(path, "CREATE TABLE files (id, size_bytes)")
+        }),
+        ("no version", "schema version", &|path| {
             sqlite(path, "CREATE TABLE _meta (key, value); CREATE TABLE files (size_bytes)")
         }),
-        ("a view", &|path| {
+        ("a view", "table 'files'", &|path| {
             sqlite(
                 path,
                 "CREATE TABLE _meta (key, value); INSERT INTO _meta VALUES ('schema_version', '27');
                  CREATE VIEW files AS SELECT 1 AS size_bytes",
             );
         }),
-        ("short", &|path| {
+        ("short", "damaged", &|path| {
             make(&files(10), path);
             let bytes = read(path);
             write(path, &bytes[..bytes.len() / 2]);
         }),
     ];
-    for (name, build) in cases {
+    for (name, message, build) in cases {
         let path = world.path("x.db");
         build(&path);
         println!("{name}");
         let out = unchanged(&world.path(""), || world.cmd("vpo-snapshot").arg(&path).run());
-        let out = out.fails(42, &[]);
+        let out = out.fails(42, &[message]);
         assert!(
             out.stdout.len() < path.metadata().unwrap().len().max(1) as usize,
             "{name}: all of it was written"
@@ -239,7 +247,7 @@ fn a_damaged_library_gives_no_whole_stream() {
             world.cmd("vpo-snapshot").arg("--stats").arg(&stats),
             world.cmd("vpo-pack").arg("--stats").arg(&stats),
         ]);
-        let packed = piped.last().fails(42, &[]);
+        let packed = piped.last().fails(42, &["ends after"]);
         world.verify(&packed.stdout).exits(46);
         // Unless that is wanted.
         let out = world.cmd("vpo-snapshot").arg("--no-check").run().silent();
@@ -300,13 +308,16 @@ fn a_lock_that_does_not_end() {
     assert_eq!(out.stdout, b"");
     out.hint();
     // One that ends in time is waited for.
-    let waiting = world.cmd("vpo-snapshot").args(["--timeout", "60"]).start();
-    peer.sql("ROLLBACK");
-    same(
-        "after the lock",
-        &waiting.finish().silent().stdout,
-        &read(world.library()),
-    );
+    if strace::available("waiting for a lock") {
+        let mut waiting = strace::waiting(&world, "vpo-snapshot", |cmd| cmd.args(["--timeout", "60"]));
+        waiting.is_refused();
+        peer.sql("ROLLBACK");
+        same(
+            "after the lock",
+            &waiting.finish().silent().stdout,
+            &read(world.library()),
+        );
+    }
 
     // The exclusive mode of WAL, in which VPO's daemon may hold it (FR-014).
     std::fs::remove_file(world.library()).unwrap();
@@ -340,7 +351,7 @@ fn a_killed_snapshot_never_becomes_an_archive() {
             if stats {
                 pack = pack.args(options());
             }
-            let packed = pack.input(&[head, rest].concat()).run().fails(42, &[]);
+            let packed = pack.input(&[head, rest].concat()).run().fails(42, &["ends after"]);
             let out = world.verify(&packed.stdout).exits(46);
             assert!(out.text().starts_with("bad "), "{}", out.text());
             let save = world
@@ -351,16 +362,20 @@ fn a_killed_snapshot_never_becomes_an_archive() {
             assert!(!world.path("x.tar.gz").exists());
         }
     }
-    // Killed at once, in a real pipeline.
-    let mut snapshot = world.cmd("vpo-snapshot").start();
-    let pack = world.cmd("vpo-pack").stdin(snapshot.stdout.take().unwrap()).start();
-    snapshot.signal(Signal::KILL);
-    let ended = snapshot.finish();
-    if ended.status.success() {
-        panic!("it was faster than the signal");
+    // In a real pipeline, when it is about to write for the first time, or later.
+    if !has_tool("strace", "a pipeline whose first program is killed") {
+        return;
     }
-    let packed = pack.finish().fails(42, &[]);
-    world.verify(&packed.stdout).exits(46);
+    for n in [1, 2, 20] {
+        let inject = format!("inject=write:signal=KILL:when={n}");
+        let traced = world
+            .cmd("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", &inject]);
+        let both = pipeline([traced.arg(executable("vpo-snapshot")), world.cmd("vpo-pack")]);
+        assert_eq!(both.0[0].status.signal(), Some(9), "{n}");
+        let packed = both.last().fails(42, &["the input"]);
+        world.verify(&packed.stdout).exits(46);
+    }
 }
 
 #[test]
@@ -510,7 +525,7 @@ fn no_room_for_the_copy() {
         let world = World::new();
         world.make_library(&rollback(1000));
         make_small(&world.scratch(), 64);
-        let out = unchanged(&world.home(), || world.cmd("vpo-snapshot").run()).fails(44, &[]);
+        let out = unchanged(&world.home(), || world.cmd("vpo-snapshot").run()).fails(44, &["not enough space", "tmp'"]);
         assert_eq!(out.stdout, b"");
         assert_eq!(names(&world.scratch()), [""; 0]);
     });
@@ -562,11 +577,19 @@ fn a_temporary_directory_with_a_hard_name() {
 #[test]
 fn progress_does_not_change_the_stream() {
     let world = World::new();
-    world.default_library();
-    let out = world.cmd("vpo-snapshot").arg("--progress").run().ok();
+    world.make_library(&Sample {
+        size: Size::Bytes(4 << 20),
+        ..Sample::default()
+    });
+    let out = world.cmd("vpo-snapshot").arg("--progress").run().silent();
     same("with --progress", &out.stdout, &read(world.library()));
-    let (cmd, terminal) = world.cmd("vpo-snapshot").arg("--progress").terminal(&[Stream::Err]);
+    let (cmd, mut terminal) = world.cmd("vpo-snapshot").arg("--progress").terminal(&[Stream::Err]);
+    let mut running = cmd.env("TERM", "xterm").start();
+    // As long as nobody reads on it can't end, however slowly it draws.
+    let head = running.take(100_000);
+    terminal.wait_for(" of 4.0 MB");
     let shown = std::thread::spawn(|| terminal.rest());
-    same("on a terminal", &cmd.run().ok().stdout, &read(world.library()));
+    let rest = running.finish().ok().stdout;
+    same("on a terminal", &[head, rest].concat(), &read(world.library()));
     shown.join().unwrap();
 }
