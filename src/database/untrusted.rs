@@ -68,7 +68,9 @@ impl Untrusted {
     /// [`Kind::Database`] where the file asked for more than a library of its size can need; the error itself where that is
     /// not proven, because this process may not have had as much.
     pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
-        let error = too_slow(error);
+        if let Some(error) = too_slow(&error) {
+            return error;
+        }
         if !is_out_of_memory(&error) {
             return error;
         }
@@ -107,12 +109,10 @@ pub(crate) fn limit_time(connection: &mut Connection, bytes: u64) -> rusqlite::R
     connection.progress_handler(OPERATIONS, Some(stop))
 }
 
-/// Says so where an error comes of [`limit_time`]: an error of [`Kind::Database`].
-pub(crate) fn too_slow(error: anyhow::Error) -> anyhow::Error {
-    match code(&error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none() {
-        true => made_for_that("it keeps SQLite busy for longer than a library of its size can"),
-        false => error,
-    }
+/// What an error of [`Kind::Database`] says where this one comes of [`limit_time`].
+pub(crate) fn too_slow(error: &anyhow::Error) -> Option<anyhow::Error> {
+    let stopped = code(error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none();
+    stopped.then(|| made_for_that("it keeps SQLite busy for longer than a library of its size can"))
 }
 
 fn made_for_that(what: &str) -> anyhow::Error {
