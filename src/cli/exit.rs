@@ -60,6 +60,16 @@ impl fmt::Display for Reported {
 
 impl std::error::Error for Reported {}
 
+/// The context of a failure whose JSON document has been printed.
+#[derive(Debug)]
+pub(super) struct Documented(pub(super) &'static str);
+
+impl fmt::Display for Documented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
     if let Some(reported) = error.downcast_ref::<Reported>() {
         if !reported.documented {
@@ -78,7 +88,9 @@ fn fail(program: &str, error: &anyhow::Error) -> ExitCode {
     }
     // Nobody is left to be told when stderr is gone too.
     let _ = io::stderr().write_all(line.as_bytes());
-    document(&message, kind.code());
+    if !error.is::<Documented>() {
+        document(&message, kind.code());
+    }
     ExitCode::from(kind.code())
 }
 

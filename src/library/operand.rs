@@ -75,7 +75,10 @@ pub struct Opened {
 
 enum Database {
     /// Of an archive that passed every check, unpacked.
-    Unpacked(Connection, #[allow(dead_code, reason = "removed when dropped")] Temporary),
+    Unpacked(
+        Connection,
+        #[allow(dead_code, reason = "removed when dropped")] Temporary,
+    ),
     Library(Live),
     /// The copy of the library at a path, whose writers would have to wait while it is read.
     Copy(
