@@ -1,4 +1,4 @@
-//! `vpo-library`: backup and restore for every day, by running the other five programs.
+//! `vpo-library`: backup and restore for every day, by running the other six programs.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use std::process::ExitCode;
 use lexopt::prelude::*;
 use vpo_library::cli;
 use vpo_library::failure::Kind;
-use vpo_library::porcelain::{self, BackupOptions, Common, Log, RestoreOptions};
+use vpo_library::porcelain::{self, BackupOptions, Common, DiffOptions, Log, RestoreOptions};
 
 const USAGE: &str = "\
-usage: vpo-library [options] backup|restore|backups|verify [...]
+usage: vpo-library [options] backup|restore|backups|verify|diff [...]
 
 Backup and restore of a VPO library.
 
@@ -33,6 +33,10 @@ commands:
     -p, --path DIR      of this directory
         --max-age AGE   exit 1 unless a good backup is younger: 90m, 26h, 3d
   verify [BACKUP...]    prove that backups are whole (default: all)
+  diff [OLD [NEW]]      say which files two backups, or a backup and the
+                        library, know differently (default: the newest
+                        backup and the library)
+        --stat          the counts alone, and the rows of other tables
 
 options, before or after the command:
       --db PATH         the library (default: VPO_DATABASE_PATH, else
@@ -59,6 +63,7 @@ enum Command {
     Restore(RestoreOptions),
     Backups { max_age: Option<OsString> },
     Verify(Vec<PathBuf>),
+    Diff(DiffOptions),
 }
 
 struct Config {
@@ -90,6 +95,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         Command::Restore(options) => logged("restore", &|log| porcelain::restore(common, options, log)),
         Command::Verify(operands) => logged("verify", &|log| porcelain::verify(common, operands, log)),
         Command::Backups { max_age } => porcelain::backups(common, max_age.clone()),
+        Command::Diff(options) => porcelain::diff(common, options),
     }
 }
 
@@ -143,6 +149,10 @@ impl Config {
                 }
                 (Value(operand), Some(Command::Verify(operands))) => operands.push(operand.into()),
 
+                (Long("stat"), Some(Command::Diff(o))) => o.stat = true,
+                (Value(old), Some(Command::Diff(o))) if o.old.is_none() => o.old = Some(old.into()),
+                (Value(new), Some(Command::Diff(o))) if o.new.is_none() => o.new = Some(new.into()),
+
                 (other, _) => return Err(cli::unexpected(other)),
             }
         }
@@ -168,9 +178,10 @@ impl Command {
             Some("restore") => Ok(Command::Restore(RestoreOptions::default())),
             Some("backups") => Ok(Command::Backups { max_age: None }),
             Some("verify") => Ok(Command::Verify(Vec::new())),
+            Some("diff") => Ok(Command::Diff(DiffOptions::default())),
             _ => Err(Kind::Usage
                 .because(format!("unknown command '{}'", name.display()))
-                .hint("the commands are backup, restore, backups and verify")
+                .hint("the commands are backup, restore, backups, verify and diff")
                 .into()),
         }
     }

@@ -1,12 +1,14 @@
-//! Everyday use: `backup`, `restore`, `backups` and `verify`, by running the sibling programs and joining them by pipes.
+//! Everyday use: `backup`, `restore`, `backups`, `verify` and `diff`, by running the sibling programs and joining them by pipes.
 
 mod backup;
+mod diff;
 mod log;
 mod pipeline;
 mod restore;
 mod verify;
 
 pub use backup::{BackupOptions, backup};
+pub use diff::{DiffOptions, diff};
 pub use log::Log;
 pub use restore::{RestoreOptions, restore};
 pub use verify::{backups, verify};
