@@ -5,6 +5,7 @@ mod generate;
 mod harness;
 
 mod contract;
+mod diff;
 mod fixtures;
 mod interop;
 mod listing;
