@@ -12,10 +12,10 @@ DESTDIR =
 SIZES = 100M
 FUZZ_SECONDS = 60
 
-PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-library
-MANUAL = vpo-snapshot.1 vpo-pack.1 vpo-verify.1 vpo-unpack-restore.1 vpo-ls-backups.1 vpo-library.1 \
+PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-diff vpo-library
+MANUAL = vpo-snapshot.1 vpo-pack.1 vpo-verify.1 vpo-unpack-restore.1 vpo-ls-backups.1 vpo-diff.1 vpo-library.1 \
 	vpo-library-archive.5 vpo-library.7
-SCHEMAS = backup backup-dry-run backup-metadata backups error log-line restore restore-dry-run stats verify
+SCHEMAS = backup backup-dry-run backup-metadata backups diff error log-line restore restore-dry-run stats verify
 UNITS = vpo-library-backup.service vpo-library-backup.timer
 BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
 ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions

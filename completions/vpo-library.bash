@@ -1,4 +1,4 @@
-# bash completion of vpo-library and the five programs that it runs. Needs bash 4 and nothing else.
+# bash completion of vpo-library and the six programs that it runs. Needs bash 4 and nothing else.
 
 # The directory of the backups, as far as the command line names one: what vpo-ls-backups has to be told.
 _vpo_library_directory() {
@@ -98,6 +98,7 @@ _vpo_library() {
             options='--db -y --yes --dry-run --safety-dir --current-schema --timeout --json --progress'
             ;;
         vpo-ls-backups) options='-p --path --names -0 --null --max-age --json' ;;
+        vpo-diff) options='--stat -0 --null --json' ;;
         vpo-library)
             options='--db --backup-dir --timeout --log --json --format'
             for ((i = 1; i < COMP_CWORD; i++)); do
@@ -117,6 +118,7 @@ _vpo_library() {
                 backup) options+=' -o --output -l --level --no-check --verify --dry-run' ;;
                 restore) options+=' -y --yes --dry-run --no-safety-backup --current-schema' ;;
                 backups) options+=' -p --path --max-age' ;;
+                diff) options+=' --stat' ;;
             esac
             ;;
     esac
@@ -134,9 +136,9 @@ _vpo_library() {
     fi
 
     case $program${command:+ $command} in
-        vpo-library) _vpo_library_words 'backup restore backups verify help' ;;
-        'vpo-library help') _vpo_library_words 'backup restore backups verify' ;;
-        'vpo-library restore')
+        vpo-library) _vpo_library_words 'backup restore backups verify diff help' ;;
+        'vpo-library help') _vpo_library_words 'backup restore backups verify diff' ;;
+        'vpo-library restore' | 'vpo-library diff')
             _vpo_library_words latest
             _vpo_library_backups
             _vpo_library_files .tar.gz
@@ -147,8 +149,8 @@ _vpo_library() {
             ;;
         vpo-verify | vpo-unpack-restore) _vpo_library_files .tar.gz ;;
         vpo-ls-backups) _vpo_library_directories ;;
-        vpo-snapshot) _vpo_library_files '' ;;
+        vpo-snapshot | vpo-diff) _vpo_library_files '' ;;
     esac
 }
 
-complete -F _vpo_library vpo-library vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups
+complete -F _vpo_library vpo-library vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-diff

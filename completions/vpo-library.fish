@@ -1,4 +1,4 @@
-# fish completion of vpo-library and the five programs that it runs.
+# fish completion of vpo-library and the six programs that it runs.
 
 function __vpo_library_command --description "The command of vpo-library on the line, if there is one"
     set -l words (commandline -opc)
@@ -103,13 +103,23 @@ complete -c vpo-ls-backups -s v -l verbose -d 'say more on stderr'
 complete -c vpo-ls-backups -s h -l help -d 'print a help text'
 complete -c vpo-ls-backups -s V -l version -d 'print the version'
 
+complete -c vpo-diff -F
+complete -c vpo-diff -l stat -d 'the counts alone, and the rows of other tables'
+complete -c vpo-diff -s 0 -l null -d 'end each path with a NUL'
+complete -c vpo-diff -l json -d 'report as one JSON document'
+complete -c vpo-diff -s q -l quiet -d 'no reports'
+complete -c vpo-diff -s v -l verbose -d 'say more on stderr'
+complete -c vpo-diff -s h -l help -d 'print a help text'
+complete -c vpo-diff -s V -l version -d 'print the version'
+
 complete -c vpo-library -f
 complete -c vpo-library -n '__vpo_library_is' -a backup -d 'make a backup of the library'
 complete -c vpo-library -n '__vpo_library_is' -a restore -d 'put a backup in its place'
 complete -c vpo-library -n '__vpo_library_is' -a backups -d 'list the backups'
 complete -c vpo-library -n '__vpo_library_is' -a verify -d 'prove that backups are whole'
+complete -c vpo-library -n '__vpo_library_is' -a diff -d 'say what is known differently'
 complete -c vpo-library -n '__vpo_library_is' -a help -d 'print the help of a command'
-complete -c vpo-library -n '__vpo_library_is help' -a 'backup restore backups verify'
+complete -c vpo-library -n '__vpo_library_is help' -a 'backup restore backups verify diff'
 complete -c vpo-library -l db -r -F -d 'the library'
 complete -c vpo-library -l backup-dir -x -a '(__fish_complete_directories)' -d 'where backups are'
 complete -c vpo-library -l timeout -x -d 'wait so long for a lock'
@@ -131,6 +141,7 @@ complete -c vpo-library -n '__vpo_library_is restore' -l no-safety-backup -d 'do
 complete -c vpo-library -n '__vpo_library_is restore' -l current-schema -x -d 'schema of the installed VPO'
 complete -c vpo-library -n '__vpo_library_is backups' -s p -l path -x -a '(__fish_complete_directories)' -d 'list this directory'
 complete -c vpo-library -n '__vpo_library_is backups' -l max-age -x -a '26h 2d 8d' -d 'exit 1 unless a good backup is younger'
-complete -c vpo-library -n '__vpo_library_is restore' -a latest -d 'the newest backup'
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify' -k -a '(__vpo_library_backups)' -d backup
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify' -a '(__vpo_library_archives)'
+complete -c vpo-library -n '__vpo_library_is diff' -l stat -d 'the counts alone, and the rows of other tables'
+complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is diff' -a latest -d 'the newest backup'
+complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -k -a '(__vpo_library_backups)' -d backup
+complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -a '(__vpo_library_archives)'

@@ -1,6 +1,6 @@
 //! Backup and restore of a VPO library: consistent snapshots, verified archives, safe replacement.
 //!
-//! VPO (Video Policy Orchestrator) keeps what it knows of a video collection in one SQLite database. Six programs make
+//! VPO (Video Policy Orchestrator) keeps what it knows of a video collection in one SQLite database. Seven programs make
 //! backups of it and bring them back; each does one job and is joined to the others by pipes:
 //!
 //! ```text
@@ -8,7 +8,7 @@
 //!        │                                                                         ▲
 //!  vpo-snapshot ──pages──▶ vpo-pack ──archive──▶ vpo-verify --save ─ ─ ▶ vpo-unpack-restore
 //!        │                    ▲
-//!        └───────facts────────┘              vpo-ls-backups lists, vpo-library runs them all
+//!        └───────facts────────┘              vpo-ls-backups lists, vpo-diff compares, vpo-library runs them all
 //! ```
 //!
 //! The code follows that picture. Imports run one way, from the programs down:

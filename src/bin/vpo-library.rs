@@ -1,4 +1,4 @@
-//! `vpo-library`: backup and restore for every day, by running the other five programs.
+//! `vpo-library`: backup and restore for every day, by running the other six programs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -8,13 +8,14 @@ use lexopt::Arg;
 use lexopt::prelude::*;
 use vpo_library::cli;
 use vpo_library::failure::Kind;
-use vpo_library::porcelain::{self, BackupOptions, COMMANDS, Common, Help, Log, RestoreOptions, usage};
+use vpo_library::porcelain::{self, BackupOptions, COMMANDS, Common, DiffOptions, Help, Log, RestoreOptions, usage};
 
 enum Command {
     Backup(BackupOptions),
     Restore(RestoreOptions),
     Backups { max_age: Option<OsString> },
     Verify(Vec<PathBuf>),
+    Diff(DiffOptions),
 }
 
 struct Config {
@@ -50,6 +51,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         Command::Restore(options) => logged("restore", &|log| porcelain::restore(common, options, log)),
         Command::Verify(operands) => logged("verify", &|log| porcelain::verify(common, operands, log)),
         Command::Backups { max_age } => porcelain::backups(common, max_age.clone()),
+        Command::Diff(options) => porcelain::diff(common, options),
     }
 }
 
@@ -105,6 +107,10 @@ impl Config {
                 }
                 (Value(operand), Some(Command::Verify(operands))) => operands.push(operand.into()),
 
+                (Long("stat"), Some(Command::Diff(o))) => o.stat = true,
+                (Value(old), Some(Command::Diff(o))) if o.old.is_none() => o.old = Some(old.into()),
+                (Value(new), Some(Command::Diff(o))) if o.new.is_none() => o.new = Some(new.into()),
+
                 (other, command) => return Err(unexpected(other, command.as_ref())),
             }
         }
@@ -130,6 +136,7 @@ impl Command {
             Some("restore") => Ok(Command::Restore(RestoreOptions::default())),
             Some("backups") => Ok(Command::Backups { max_age: None }),
             Some("verify") => Ok(Command::Verify(Vec::new())),
+            Some("diff") => Ok(Command::Diff(DiffOptions::default())),
             _ => Err(unknown_command(name)),
         }
     }
@@ -140,6 +147,7 @@ impl Command {
             Command::Restore(_) => "restore",
             Command::Backups { .. } => "backups",
             Command::Verify(_) => "verify",
+            Command::Diff(_) => "diff",
         }
     }
 }

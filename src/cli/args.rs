@@ -1,4 +1,4 @@
-//! What all six programs do alike with their arguments.
+//! What all seven programs do alike with their arguments.
 
 use std::ffi::OsStr;
 use std::num::NonZero;

@@ -75,6 +75,16 @@ impl fmt::Display for Reported {
 
 impl std::error::Error for Reported {}
 
+/// The context of a failure whose JSON document has been printed.
+#[derive(Debug)]
+pub(super) struct Documented(pub(super) &'static str);
+
+impl fmt::Display for Documented {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
 /// Tells of a failure, and gives the exit status.
 fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
@@ -101,7 +111,9 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     }
     // Nobody is left to be told when stderr is gone too.
     let _ = io::stderr().write_all(line.as_bytes());
-    document(usage, &message, kind.code());
+    if !error.is::<Documented>() {
+        document(usage, &message, kind.code());
+    }
     kind.code()
 }
 

@@ -2,6 +2,7 @@
 //! clock.
 
 mod args;
+mod diff;
 mod exit;
 mod inherited;
 mod listing;
@@ -18,6 +19,7 @@ mod verify;
 pub use args::{
     DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
 };
+pub use diff::{DiffFormat, DiffReport, note_left_out};
 pub use exit::{Reported, main};
 pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
 pub use places::{

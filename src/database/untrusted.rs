@@ -57,17 +57,7 @@ impl Untrusted {
         let size = path.metadata().map_or(0, |meta| meta.len());
         // At most MAX_LENGTH, which fits.
         connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, size.clamp(MIN_LENGTH, MAX_LENGTH) as i32)?;
-        let mib = u32::try_from(size >> 20).unwrap_or(u32::MAX);
-        let allowed = TIME + TIME_FOR_MIB * mib;
-        // From the first look on: the connection may go to another thread.
-        let mut begun = None;
-        let stop = move || {
-            let (begun, spent) = begun.get_or_insert_with(|| (Instant::now(), processor_time()));
-            // The clock is cheaper to ask, and never behind.
-            let late = begun.elapsed() > allowed && processor_time().saturating_sub(*spent) > allowed;
-            late || signals::pending().is_some()
-        };
-        connection.progress_handler(OPERATIONS, Some(stop))?;
+        limit_time(&mut connection, size)?;
         let memory = MemoryLimit::new(MEMORY + size / BYTES_FOR_MEMORY);
         Ok(Untrusted { connection, memory })
     }
@@ -78,9 +68,8 @@ impl Untrusted {
     /// [`Kind::Database`] where the file asked for more than a library of its size can need; the error itself where that is
     /// not proven, because this process may not have had as much.
     pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
-        let made_for_that = |what: &str| Kind::Database.error(format!("{what}; its schema may be made for that"));
-        if code(&error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none() {
-            return made_for_that("it keeps SQLite busy for longer than a library of its size can");
+        if let Some(error) = too_slow(&error) {
+            return error;
         }
         if !is_out_of_memory(&error) {
             return error;
@@ -102,6 +91,32 @@ impl Deref for Untrusted {
     fn deref(&self) -> &Connection {
         &self.connection
     }
+}
+
+/// Stops what takes `connection` longer than work on so many bytes can. The time is that of the processor in the thread
+/// that runs its statements, from the next one on.
+pub(crate) fn limit_time(connection: &mut Connection, bytes: u64) -> rusqlite::Result<()> {
+    let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
+    let allowed = TIME + TIME_FOR_MIB * mib;
+    // From the first look on: the connection may go to another thread.
+    let mut begun = None;
+    let stop = move || {
+        let (begun, spent) = begun.get_or_insert_with(|| (Instant::now(), processor_time()));
+        // The clock is cheaper to ask, and never behind.
+        let late = begun.elapsed() > allowed && processor_time().saturating_sub(*spent) > allowed;
+        late || signals::pending().is_some()
+    };
+    connection.progress_handler(OPERATIONS, Some(stop))
+}
+
+/// What an error of [`Kind::Database`] says where this one comes of [`limit_time`].
+pub(crate) fn too_slow(error: &anyhow::Error) -> Option<anyhow::Error> {
+    let stopped = code(error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none();
+    stopped.then(|| made_for_that("it keeps SQLite busy for longer than a library of its size can"))
+}
+
+fn made_for_that(what: &str) -> anyhow::Error {
+    Kind::Database.error(format!("{what}; its schema may be made for that"))
 }
 
 /// A part of what SQLite may take from the heap. SQLite has one limit for the whole process

@@ -1,10 +1,12 @@
 //! The live library: read as it stands, proven to be alone with, replaced as a whole.
 
 mod busy_handler;
+mod diff;
 mod exclusive_lock;
 mod holder;
 mod install;
 mod live;
+mod operand;
 mod replace;
 mod restore;
 mod safety_backup;
@@ -13,7 +15,10 @@ mod stats;
 mod target;
 mod turn;
 
+pub use diff::{Comparison, Counts, DiffError, Status, TableRows, tables};
 pub use live::{Live, find};
+pub use operand::{Opened, Operand};
 pub use restore::{Outcome, Plan, Request, restore};
+pub(crate) use snapshot::Outlet;
 pub use snapshot::{SnapshotOptions, snapshot};
 pub use target::Target;

@@ -79,7 +79,7 @@ pub fn snapshot(
         stream.finish()
     } else {
         let facts = live.facts()?;
-        let copy = private_copy(&live, &options.scratch, &facts)?;
+        let copy = private_copy(&live, &options.scratch, facts.database_size_bytes)?;
         live.close()?;
         // The library is free: somebody may take long to read the facts, too.
         let mut stream = Stream::begin(facts, out, options, &inputs, watch)?;
@@ -130,8 +130,8 @@ impl<W: FnMut(&Facts, usize)> Stream<W> {
 }
 
 /// Copies the pages to a file in `scratch`, as fast as it goes.
-fn private_copy(live: &Live, scratch: &Path, facts: &Facts) -> anyhow::Result<Temporary> {
-    require_space(scratch, facts.database_size_bytes)?;
+pub(super) fn private_copy(live: &Live, scratch: &Path, size: u64) -> anyhow::Result<Temporary> {
+    require_space(scratch, size)?;
     let failed = || format!("cannot copy the library to '{}'", scratch.display());
     let copy = Temporary::create(scratch).with_context(failed)?;
     let mut out = std::io::BufWriter::with_capacity(PIECE, &copy);
@@ -208,7 +208,7 @@ impl Check {
 
 /// Writes to `out` from a thread of its own, so that a reader who stalls never keeps the library's connections from
 /// being closed in good order.
-struct Outlet {
+pub(crate) struct Outlet {
     full: Option<Sender<Vec<u8>>>,
     free: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
@@ -217,7 +217,7 @@ struct Outlet {
 }
 
 impl Outlet {
-    fn start(mut out: File) -> anyhow::Result<Self> {
+    pub(crate) fn start(mut out: File) -> anyhow::Result<Self> {
         let (full, to_write) = channel::<Vec<u8>>();
         let (written, free) = channel();
         for _ in 1..BUFFERS {
@@ -241,7 +241,7 @@ impl Outlet {
         })
     }
 
-    fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         if self.current.len() + bytes.len() > PIECE {
             let next = self.wait()?.map_or_else(|| self.failed().map(|()| Vec::new()), Ok)?;
             self.hand_on(next);
@@ -278,13 +278,13 @@ impl Outlet {
             return Ok(());
         };
         match thread.join() {
-            Ok(result) => result.context("cannot write the snapshot"),
+            Ok(result) => result.context("cannot write the output"),
             Err(_) => Err(Kind::Failed.error("the output broke off")),
         }
     }
 
     /// Hands on the last bytes and waits until all are written.
-    fn finish(mut self) -> anyhow::Result<()> {
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         self.hand_on(Vec::new());
         self.full = None;
         while self.wait()?.is_some() {}

@@ -13,7 +13,7 @@ pub struct Help {
 }
 
 /// What each command understands.
-pub static COMMANDS: [Help; 4] = [
+pub static COMMANDS: [Help; 5] = [
     Help {
         name: "backup",
         operands: "",
@@ -80,6 +80,21 @@ checks the databases inside.
         options: "",
         examples: "  vpo-library verify
   vpo-library verify ~/.vpo/backups/vpo-library-2026-02-05T143022Z.tar.gz
+",
+    },
+    Help {
+        name: "diff",
+        operands: " [OLD [NEW]]",
+        summary: "say which files are known differently",
+        about: "\
+Says which files two backups, or a backup and the library, know differently: A,
+D or M and the path, a line each. OLD is the newest backup, NEW the library, if
+not given. The exit status is 1 if there are differences.
+",
+        options: "      --stat            the counts alone, and the rows of other tables
+",
+        examples: "  vpo-library diff
+  vpo-library diff --stat latest
 ",
     },
 ];

@@ -1,6 +1,7 @@
-//! Everyday use: `backup`, `restore`, `backups` and `verify`, by running the sibling programs and joining them by pipes.
+//! Everyday use: `backup`, `restore`, `backups`, `verify` and `diff`, by running the sibling programs and joining them by pipes.
 
 mod backup;
+mod diff;
 mod help;
 mod log;
 mod pipeline;
@@ -8,6 +9,7 @@ mod restore;
 mod verify;
 
 pub use backup::{BackupOptions, backup};
+pub use diff::{DiffOptions, diff};
 pub use help::{COMMANDS, Help, usage};
 pub use log::Log;
 pub use restore::{RestoreOptions, restore};

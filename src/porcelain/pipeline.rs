@@ -142,7 +142,7 @@ fn spawn(stage: Stage, stdin: Stdio, stdout: Stdio, capture: bool) -> anyhow::Re
     let mut child = child.map_err(|error| {
         Kind::Failed
             .because(format!("cannot run '{}'", path.display()))
-            .hint("the six programs of vpo-library belong together, in one directory or on PATH")
+            .hint("the seven programs of vpo-library belong together, in one directory or on PATH")
             .source(error)
     })?;
     signals::register_child(child.id());

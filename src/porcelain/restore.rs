@@ -76,7 +76,7 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
 }
 
 /// The backup that is meant, and for `latest` the next older one.
-fn choose(operand: Option<&Path>, directory: &Path) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+pub(super) fn choose(operand: Option<&Path>, directory: &Path) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
     match operand {
         Some(operand) if operand == Path::new("-") => cli::require_input().map(|()| ("-".into(), None)),
         Some(operand) if operand == Path::new("latest") => {

@@ -63,6 +63,53 @@ fn of_vpo_unpack_restore() {
 }
 
 #[test]
+fn of_vpo_diff() {
+    let place = Place::with_library();
+    let diff = "vpo-diff x.tar.gz ~/.vpo/library.db";
+    let if_changed = "vpo-library diff -q
+        case $? in
+        0)  ;;
+        1)  vpo-library backup -q ;;
+        *)  echo \"cannot compare\" ;;
+        esac";
+    place.sh("vpo-library backup -q && cp .vpo/backups/* x.tar.gz").ok();
+    assert_eq!(place.manual(diff).ok(), "");
+    place.manual(if_changed).ok();
+    assert_eq!(place.sh("vpo-ls-backups --names").ok().lines().count(), 1);
+
+    place.accident();
+    let lost = place.manual(diff).ends(1).stdout;
+    assert!(
+        lost.lines().count() == 50 && lost.lines().all(|line| line.starts_with("D\t/")),
+        "{lost}"
+    );
+    let stat = place
+        .manual("vpo-diff --stat x.tar.gz ~/.vpo/library.db")
+        .ends(1)
+        .stdout;
+    assert!(stat.starts_with("0 added, 50 removed, 0 changed\n\nRows in "), "{stat}");
+    let of_library = place.manual("vpo-library diff").ends(1).stdout;
+    assert_eq!(of_library, lost);
+    let there = "vpo-diff -0 x.tar.gz ~/.vpo/library.db | sed -zn 's/^D\\t//p' |
+        xargs -0 -r ls -d";
+    // None of the videos exists.
+    assert_eq!(place.manual(there).ends(123).stdout, "");
+    place
+        .manual_as(
+            "for backup in $(vpo-ls-backups --names); do
+                 vpo-diff \"$backup\" ~/.vpo/library.db | grep -q 'S01E06' &&
+                     echo \"$backup\" && break
+             done",
+            "S01E06",
+            "^D",
+        )
+        .ok();
+    place.manual(if_changed).ok();
+    assert_eq!(place.sh("vpo-ls-backups --names").ok().lines().count(), 2);
+    place.clean();
+}
+
+#[test]
 fn of_vpo_library() {
     let place = Place::with_library();
     std::fs::create_dir(place.path("disk")).unwrap();

@@ -14,12 +14,13 @@ use rusqlite::{Connection, OpenFlags};
 use crate::generate::{self, Facts, Sample, Size};
 
 /// The programs and their executables.
-pub const PROGRAMS: [(&str, &str); 6] = [
+pub const PROGRAMS: [(&str, &str); 7] = [
     ("vpo-snapshot", env!("CARGO_BIN_EXE_vpo-snapshot")),
     ("vpo-pack", env!("CARGO_BIN_EXE_vpo-pack")),
     ("vpo-verify", env!("CARGO_BIN_EXE_vpo-verify")),
     ("vpo-unpack-restore", env!("CARGO_BIN_EXE_vpo-unpack-restore")),
     ("vpo-ls-backups", env!("CARGO_BIN_EXE_vpo-ls-backups")),
+    ("vpo-diff", env!("CARGO_BIN_EXE_vpo-diff")),
     ("vpo-library", env!("CARGO_BIN_EXE_vpo-library")),
 ];
 

@@ -247,6 +247,8 @@ fn an_archive_from_there_is_restored_here() {
 
     place.sh("ssh nas cp x.tar.gz backups/").ok();
     place.accident();
+    let lost = place.manual("ssh nas cat backups/x.tar.gz | vpo-diff - ~/.vpo/library.db");
+    assert_eq!(lost.ends(1).stdout.lines().count(), 50);
     place
         .recipe("ssh nas cat backups/x.tar.gz | vpo-library restore --yes -")
         .ok();

@@ -1,4 +1,4 @@
-//! What all six programs share.
+//! What all seven programs share.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::generate::{Journal, Sample};
 use crate::harness::*;
 
 /// The long options that the contract gives each program, beyond help and version.
-const OPTIONS: [(&str, &str); 6] = [
+const OPTIONS: [(&str, &str); 7] = [
     ("vpo-snapshot", "no-check stats timeout progress quiet verbose"),
     (
         "vpo-pack",
@@ -20,10 +20,11 @@ const OPTIONS: [(&str, &str); 6] = [
         "db yes dry-run json safety-dir current-schema timeout quiet verbose progress",
     ),
     ("vpo-ls-backups", "json names null max-age path quiet"),
+    ("vpo-diff", "json stat null quiet"),
     (
         "vpo-library",
         "output dry-run json verify no-check level yes no-safety-backup current-schema path max-age db backup-dir \
-         quiet verbose timeout log format",
+         quiet verbose timeout log format stat",
     ),
 ];
 
@@ -195,13 +196,17 @@ fn values_that_make_no_sense() {
 fn extra_operands() {
     let world = World::new();
     world.default_library();
-    let cases: [(&str, &[&str], &str); 10] = [
+    let cases: [(&str, &[&str], &str); 14] = [
         ("vpo-snapshot", &["a.db", "b.db"], "'b.db'"),
         ("vpo-pack", &["a.db"], "'a.db'"),
         ("vpo-verify", &["--save", "a.tar.gz", "b.tar.gz"], "--save"),
         ("vpo-unpack-restore", &["a.tar.gz", "b.tar.gz"], "'b.tar.gz'"),
         ("vpo-ls-backups", &["a", "b"], "'b'"),
         ("vpo-ls-backups", &["--path", "a", "b"], "'b'"),
+        ("vpo-diff", &[], "two"),
+        ("vpo-diff", &["a"], "two"),
+        ("vpo-diff", &["a", "b", "c"], "'c'"),
+        ("vpo-library", &["diff", "a", "b", "c"], "'c'"),
         ("vpo-library", &["backup", "x"], "'x'"),
         ("vpo-library", &["restore", "a", "b"], "'b'"),
         ("vpo-library", &["backups", "x"], "'x'"),
@@ -254,13 +259,15 @@ fn binary_data_and_terminals() {
     let world = World::new();
     world.default_library();
     let library = world.library();
-    let cases: [(&str, &[&str], Stream); 9] = [
+    let cases: [(&str, &[&str], Stream); 11] = [
         ("vpo-snapshot", &[], Stream::Out),
         ("vpo-pack", &[], Stream::In),
         ("vpo-pack", &[], Stream::Out),
         ("vpo-verify", &[], Stream::In),
         ("vpo-verify", &["--save", "x.tar.gz"], Stream::In),
         ("vpo-unpack-restore", &["--yes"], Stream::In),
+        ("vpo-diff", &["-", library.to_str().unwrap()], Stream::In),
+        ("vpo-library", &["diff", "-"], Stream::In),
         ("vpo-library", &["backup", "-o", "-"], Stream::Out),
         ("vpo-library", &["restore", "--yes", "-"], Stream::In),
         ("vpo-library", &["verify", "-"], Stream::In),
@@ -351,6 +358,14 @@ fn a_closed_pipe_ends_every_program_silently() {
         .ended_silently();
     let backup = world.cmd("vpo-library").args(["backup", "-o", "-"]);
     backup.closed_stdout().run().ended_silently();
+    let empty = world.path("empty.db");
+    make(&files(0), &empty);
+    for options in [&[][..], &["-0"], &["--stat"], &["--json"]] {
+        let diff = world.cmd("vpo-diff").args(options).arg(&empty).arg(world.library());
+        diff.closed_stdout().run().ended_silently();
+    }
+    let diff = world.cmd("vpo-library").args(["diff", "latest"]).arg(&empty);
+    diff.closed_stdout().run().ended_silently();
     world.clean();
 }
 
@@ -523,7 +538,7 @@ fn with_json_there_is_one_document_whatever_happens() {
     write(world.path("bad.tar.gz"), b"no archive");
     write(world.path("config.toml"), b"= 7");
     // The message: the last argument, or what is wrong with it.
-    let cases: [(i32, &str, &[&str], &str); 18] = [
+    let cases: [(i32, &str, &[&str], &str); 23] = [
         (2, "vpo-verify", &["--json", "--no-such-option"], ""),
         (2, "vpo-verify", &["--no-such-option", "--json"], "'--no-such-option'"),
         (2, "vpo-verify", &["--json", "--save"], ""),
@@ -534,6 +549,11 @@ fn with_json_there_is_one_document_whatever_happens() {
         (46, "vpo-unpack-restore", &["--json", "bad.tar.gz"], "gzip"),
         (2, "vpo-ls-backups", &["--json", "--max-age"], ""),
         (20, "vpo-ls-backups", &["--json", "missing"], ""),
+        (2, "vpo-diff", &["--json", "a"], "two"),
+        (2, "vpo-diff", &["--json", "-0", "a", "b"], "--null"),
+        (20, "vpo-diff", &["--json", "a", "b"], "'a'"),
+        (46, "vpo-diff", &["--json", "bad.tar.gz", "bad.tar.gz"], "gzip"),
+        (20, "vpo-library", &["diff", "--json"], "no backups"),
         (2, "vpo-library", &["--json"], "no command"),
         (2, "vpo-library", &["backup", "--json", "--no-such-option"], ""),
         (20, "vpo-library", &["backup", "--json", "--db", "missing.db"], ""),
@@ -581,6 +601,8 @@ fn quiet_and_verbose() {
         ("vpo-library", &["restore", "--dry-run", "x.tar.gz"]),
         ("vpo-library", &["backups"]),
         ("vpo-ls-backups", &[]),
+        ("vpo-diff", &["x.tar.gz", "x.tar.gz"]),
+        ("vpo-library", &["diff"]),
     ] {
         println!("{program} {args:?}");
         let quiet = world.cmd(program).args(args).arg("-q").run().silent();
@@ -692,6 +714,10 @@ fn text_from_elsewhere_is_escaped() {
                 "snapshot",
                 &world.cmd("vpo-snapshot").args(args).arg(world.path(evil)).run(),
             );
+            clean(
+                "diff",
+                &world.cmd("vpo-diff").args(args).arg(operand).arg(world.library()).run(),
+            );
         }
     }
     clean("listing", &world.cmd("vpo-ls-backups").arg(&dir).run().ok());
@@ -741,7 +767,8 @@ fn signals_clean_up_and_end_the_program() {
     std::fs::create_dir(world.backups()).unwrap();
     let begun = |dir: &std::path::Path| names(dir).iter().any(|name| name.starts_with(".vpo-"));
     let (scratch, beside) = (world.scratch(), world.library().parent().unwrap().to_owned());
-    let cases: [(&str, &[&str], &[u8], &std::path::Path); 6] = [
+    let library = world.library();
+    let cases: [(&str, &[&str], &[u8], &std::path::Path); 8] = [
         // Nobody reads what it writes.
         ("vpo-snapshot", &[], b"", &scratch),
         ("vpo-pack", &[], &database[..database.len() / 2], &scratch),
@@ -754,6 +781,13 @@ fn signals_clean_up_and_end_the_program() {
             &beside,
         ),
         ("vpo-library", &["verify", "-"], &archive[..archive.len() / 2], &scratch),
+        (
+            "vpo-diff",
+            &["-", library.to_str().unwrap()],
+            &archive[..archive.len() / 2],
+            &scratch,
+        ),
+        ("vpo-library", &["diff", "-"], &archive[..archive.len() / 2], &scratch),
     ];
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         for (program, args, input, place) in cases {
@@ -817,7 +851,11 @@ fn a_device_that_is_full() {
     let archive = world.archive_of(&world.library());
     std::fs::create_dir(world.backups()).unwrap();
     write(world.backups().join(NAME), &archive);
-    let cases: [(&str, &[&str], &[u8]); 8] = [
+    let empty = world.path("empty.db");
+    make(&files(0), &empty);
+    let (empty, library) = (empty.to_str().unwrap(), world.library());
+    let library = library.to_str().unwrap();
+    let cases: [(&str, &[&str], &[u8]); 12] = [
         ("vpo-snapshot", &[], b""),
         ("vpo-pack", &[], &read(world.library())),
         ("vpo-verify", &[], &archive),
@@ -826,6 +864,10 @@ fn a_device_that_is_full() {
         ("vpo-library", &["backup", "-o", "-"], b""),
         ("vpo-library", &["backups"], b""),
         ("vpo-library", &["backup", "--dry-run"], b""),
+        ("vpo-diff", &[empty, library], b""),
+        ("vpo-diff", &["--json", empty, library], b""),
+        ("vpo-diff", &["--stat", empty, library], b""),
+        ("vpo-library", &["diff", "latest", empty], b""),
     ];
     for (program, args, input) in cases {
         let Some(full) = full_device("full device") else { return };

@@ -23,12 +23,13 @@ use serde_json::Value;
 
 use crate::generate::{self, Facts, Sample, Size};
 
-pub const PROGRAMS: [&str; 6] = [
+pub const PROGRAMS: [&str; 7] = [
     "vpo-snapshot",
     "vpo-pack",
     "vpo-verify",
     "vpo-unpack-restore",
     "vpo-ls-backups",
+    "vpo-diff",
     "vpo-library",
 ];
 
@@ -56,6 +57,7 @@ pub fn executable(program: &str) -> &str {
         "vpo-verify" => env!("CARGO_BIN_EXE_vpo-verify"),
         "vpo-unpack-restore" => env!("CARGO_BIN_EXE_vpo-unpack-restore"),
         "vpo-ls-backups" => env!("CARGO_BIN_EXE_vpo-ls-backups"),
+        "vpo-diff" => env!("CARGO_BIN_EXE_vpo-diff"),
         "vpo-library" => env!("CARGO_BIN_EXE_vpo-library"),
         other => other,
     }

@@ -9,6 +9,7 @@ mod strace;
 
 mod arguments;
 mod contract;
+mod diff;
 mod fixtures;
 mod interop;
 mod listing;

@@ -29,14 +29,15 @@ fn anonymous(id: u32) -> u64 {
     total
 }
 
-/// The most memory, in MiB, that a command has at any time.
+/// The most memory, in MiB, that a command has at any time. It may end with 1: vpo-diff found a difference.
 fn peak(cmd: Cmd) -> u64 {
     let mut running = cmd.start();
     let mut peak = 0;
     while running.is_running() {
         peak = peak.max(anonymous(running.id()));
     }
-    running.finish().ok();
+    let ended = running.finish();
+    assert!(matches!(ended.status.code(), Some(0 | 1)), "{ended:?}");
     assert!(peak > 0, "nothing was measured");
     peak / 1024
 }
@@ -64,5 +65,40 @@ fn memory_does_not_grow_with_the_library() {
     for (small, large) in peaks[0].iter().zip(peaks[1]) {
         // Buffers that are filled or not; a library four times as large would show.
         assert!(large <= small + 6, "{peaks:?}");
+    }
+}
+
+/// Of a comparison neither the databases nor the differences are held, also where SQLite has to sort.
+#[test]
+fn the_memory_of_a_comparison_does_not_grow() {
+    let world = World::new();
+    let empty = world.path("empty.db");
+    for (id, index) in [("INTEGER PRIMARY KEY", "UNIQUE"), ("", "")] {
+        let mut peaks = Vec::new();
+        for (name, n) in [("small.db", 20_000), ("large.db", 200_000)] {
+            let large = world.path(format!("{index}{name}"));
+            let schema = format!(
+                "PRAGMA journal_mode = OFF; CREATE TABLE _meta (key, value);
+                 CREATE TABLE files (id {id}, path TEXT {index} NOT NULL, size_bytes INTEGER);"
+            );
+            sqlite(
+                &large,
+                &format!(
+                    "{schema} WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < {n})
+                     INSERT INTO files SELECT i, printf('/media/%0100d', (i * 7919) % 1000003), i FROM n"
+                ),
+            );
+            let _ = std::fs::remove_file(&empty);
+            sqlite(&empty, &schema);
+            for (old, new) in [(&empty, &large), (&large, &empty)] {
+                let diff = world.cmd("vpo-diff").arg("--json").args([old, new]);
+                peaks.push(peak(diff.stdout(std::process::Stdio::null())));
+            }
+        }
+        println!("{index}: {peaks:?} MiB");
+        let (small, large) = peaks.split_at(peaks.len() / 2);
+        for (small, large) in small.iter().zip(large) {
+            assert!(*large <= small + 6 && *large <= 32, "{index}: {peaks:?}");
+        }
     }
 }

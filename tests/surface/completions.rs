@@ -105,7 +105,7 @@ fn bash_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     assert_eq!(
         bash(&place, &["vpo-library", ""]),
-        ["backup", "restore", "backups", "verify", "help"]
+        ["backup", "restore", "backups", "verify", "diff", "help"]
     );
     assert_eq!(bash(&place, &["vpo-library", "help", "re"]), ["restore"]);
     assert_eq!(bash(&place, &["vpo-library", "--db", "x", "ba"]), ["backup", "backups"]);
@@ -181,16 +181,20 @@ fn fish_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     let mut commands = fish(&place, "vpo-library ");
     commands.sort();
-    assert_eq!(commands, ["backup", "backups", "help", "restore", "verify"]);
+    assert_eq!(commands, ["backup", "backups", "diff", "help", "restore", "verify"]);
     assert_eq!(fish(&place, "vpo-library help v"), ["verify"]);
-    for line in ["vpo-library restore ", "vpo-library --db x -v verify "] {
+    for line in [
+        "vpo-library restore ",
+        "vpo-library diff ",
+        "vpo-library --db x -v verify ",
+    ] {
         let offered = fish(&place, line);
         for name in names.iter().map(String::as_str).chain(["other.tar.gz"]) {
             assert!(offered.iter().any(|word| word == name), "{line}: {offered:?}");
         }
         assert_eq!(
             offered.iter().any(|word| word == "latest"),
-            line.contains("restore"),
+            !line.contains("verify"),
             "{offered:?}"
         );
         assert!(!offered.iter().any(|word| word == "backup"), "{offered:?}");

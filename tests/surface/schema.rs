@@ -10,13 +10,14 @@ use serde_json::Value;
 use crate::place::{Place, project, text_of};
 
 /// The schemas, and the manual pages that describe the same keys.
-const SCHEMAS: [(&str, &[&str]); 10] = [
+const SCHEMAS: [(&str, &[&str]); 11] = [
     ("backup", &["vpo-library.1"]),
     ("backup-dry-run", &["vpo-library.1"]),
     ("restore", &["vpo-library.1", "vpo-unpack-restore.1"]),
     ("restore-dry-run", &["vpo-library.1", "vpo-unpack-restore.1"]),
     ("backups", &["vpo-library.1", "vpo-ls-backups.1"]),
     ("verify", &["vpo-library.1", "vpo-verify.1"]),
+    ("diff", &["vpo-library.1", "vpo-diff.1"]),
     (
         "error",
         &[
@@ -24,6 +25,7 @@ const SCHEMAS: [(&str, &[&str]); 10] = [
             "vpo-verify.1",
             "vpo-unpack-restore.1",
             "vpo-ls-backups.1",
+            "vpo-diff.1",
         ],
     ),
     ("log-line", &["vpo-library.1"]),
@@ -270,6 +272,23 @@ fn verify() {
 }
 
 #[test]
+fn diff() {
+    let place = Place::with_library();
+    place.sh("vpo-library backup -q && cp .vpo/backups/* x.tar.gz").ok();
+    let same = document(&place, "diff", 0, "vpo-library diff --json");
+    assert_eq!(same["files"], serde_json::json!([]));
+    place.accident();
+    let lost = document(&place, "diff", 1, "vpo-diff --json x.tar.gz .vpo/library.db");
+    assert_eq!(
+        lost["removed"].as_u64(),
+        lost["files"].as_array().map(|files| files.len() as u64)
+    );
+    let counts = document(&place, "diff", 1, "vpo-library diff --stat --json");
+    assert_eq!(counts.get("files"), None);
+    assert_eq!(counts["removed"], lost["removed"]);
+}
+
+#[test]
 fn errors() {
     let place = Place::new();
     for (status, line) in [
@@ -287,6 +306,8 @@ fn errors() {
         (20, "vpo-unpack-restore --json --yes gone.tar.gz"),
         (20, "vpo-ls-backups --json gone"),
         (2, "vpo-ls-backups --json --names"),
+        (2, "vpo-diff --json x"),
+        (46, "vpo-diff --json taken.tar.gz taken.tar.gz"),
     ] {
         std::fs::write(place.path("taken.tar.gz"), "").unwrap();
         let error = document(&place, "error", status, line);

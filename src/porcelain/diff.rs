@@ -1,0 +1,53 @@
+//! `vpo-library diff`: `vpo-diff`, with the library and the names of backups as everywhere.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::Common;
+use super::pipeline::{Ends, Stage, run};
+use super::restore::choose;
+use crate::cli::{self, Reported};
+
+/// What `diff` can be told.
+#[derive(Clone, Debug, Default)]
+pub struct DiffOptions {
+    /// As for a restore; `latest` if not given.
+    pub old: Option<PathBuf>,
+    /// As for a restore; the library if not given.
+    pub new: Option<PathBuf>,
+    /// `--stat`
+    pub stat: bool,
+}
+
+/// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
+pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
+    let directory = common.backup_directory()?;
+    let named = |operand: &Path| choose(Some(operand), &directory).map(|(backup, _)| backup);
+    let old = named(options.old.as_deref().unwrap_or(Path::new("latest")))?;
+    let new = match &options.new {
+        Some(new) => named(new)?,
+        None => common.library()?,
+    };
+    let mut args: Vec<OsString> = common.passed_on(true);
+    if options.stat {
+        args.push("--stat".into());
+    }
+    args.extend(["--".into(), old.into(), new.into()]);
+    let ends = Ends {
+        capture: !cli::is_terminal(std::io::stderr()),
+        documented: common.json,
+        ..Ends::default()
+    };
+    match run(vec![Stage::new("vpo-diff", args)], ends, common.verbose) {
+        Ok(()) => Ok(0),
+        // No failure: there are differences.
+        Err(error)
+            if error
+                .downcast_ref::<Reported>()
+                .is_some_and(|reported| reported.status == 1) =>
+        {
+            Ok(1)
+        }
+        Err(error) => Err(error),
+    }
+}
