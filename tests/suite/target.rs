@@ -416,15 +416,16 @@ fn a_failed_restore_leaves_no_directory() {
 #[test]
 fn damage_is_told_alike() {
     let page = |n: usize| n * 4096..(n + 1) * 4096;
-    let kinds: [(&str, &dyn Fn(&mut Vec<u8>)); 5] = [
-        ("the header", &|bytes| bytes[..16].fill(b'x')),
-        ("page 1", &|bytes| bytes[100..4096].fill(0)),
-        ("the middle", &|bytes| {
+    type Spoil = fn(&mut Vec<u8>);
+    let kinds: [(&str, Spoil); 5] = [
+        ("the header", |bytes| bytes[..16].fill(b'x')),
+        ("page 1", |bytes| bytes[100..4096].fill(0)),
+        ("the middle", |bytes| {
             let middle = page(bytes.len() / 4096 / 2);
             bytes[middle].fill(0);
         }),
-        ("another page", &|bytes| bytes[page(2)].fill(0x55)),
-        ("cut off", &|bytes| bytes.truncate(4096 * 20)),
+        ("another page", |bytes| bytes[page(2)].fill(0x55)),
+        ("cut off", |bytes| bytes.truncate(4096 * 20)),
     ];
     for (what, spoil) in kinds {
         let world = world(|library| {
@@ -466,14 +467,14 @@ fn attributes_of_a_damaged_library() {
     let world = world(|library| write(library, b"this was a library once, and is none now"));
     let attributes = [("user.colour", &b"blue"[..]), ("system.posix_acl_access", &acl)];
     for (name, value) in attributes {
-        if let Err(error) = setxattr(&world.library(), name, value, XattrFlags::empty()) {
+        if let Err(error) = setxattr(world.library(), name, value, XattrFlags::empty()) {
             return skipped("extended attributes", &error.to_string());
         }
     }
     restore(&world, &[]).ok();
     for (name, value) in attributes {
         let mut buffer = [0; 200];
-        let n = getxattr(&world.library(), name, &mut buffer).unwrap();
+        let n = getxattr(world.library(), name, &mut buffer).unwrap();
         assert_eq!(&buffer[..n], value, "{name}");
     }
 }
