@@ -95,7 +95,7 @@ _vpo_library() {
         vpo-pack) options='-l --level -t --threads --stats --source --created-at --vpo-version --progress' ;;
         vpo-verify) options='--save --no-database-check --json --progress' ;;
         vpo-unpack-restore)
-            options='--db -y --yes --dry-run --safety-dir --current-schema --timeout --json --progress'
+            options='--db -y --yes --dry-run --safety-dir --no-safety-backup --current-schema --timeout --json --progress'
             ;;
         vpo-ls-backups) options='-p --path --names -0 --null --max-age --json' ;;
         vpo-diff) options='--stat -0 --null --json' ;;
@@ -139,11 +139,12 @@ _vpo_library() {
         vpo-library) _vpo_library_words 'backup restore backups verify diff help' ;;
         'vpo-library help') _vpo_library_words 'backup restore backups verify diff' ;;
         'vpo-library restore' | 'vpo-library diff')
-            _vpo_library_words latest
+            _vpo_library_words 'latest replaced'
             _vpo_library_backups
             _vpo_library_files .tar.gz
             ;;
         'vpo-library verify')
+            _vpo_library_words 'latest replaced'
             _vpo_library_backups
             _vpo_library_files .tar.gz
             ;;

@@ -32,6 +32,22 @@ impl Kind {
         self as u8
     }
 
+    /// The kind that an exit status stands for.
+    pub fn of_code(code: u8) -> Self {
+        use Kind::*;
+        let kinds = [
+            Usage,
+            NotFound,
+            Failed,
+            Database,
+            Locked,
+            NoSpace,
+            SchemaTooNew,
+            InvalidArchive,
+        ];
+        kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Declined)
+    }
+
     /// A failure of this kind. `message` is a phrase in lower case without a full stop.
     pub fn because(self, message: impl Into<String>) -> Failure {
         Failure {
@@ -39,6 +55,7 @@ impl Kind {
             message: message.into(),
             hint: None,
             directory: None,
+            advice: None,
             source: None,
         }
     }
@@ -56,7 +73,19 @@ pub struct Failure {
     message: String,
     hint: Option<String>,
     directory: Option<PathBuf>,
+    advice: Option<Advice>,
     source: Option<anyhow::Error>,
+}
+
+/// A next step that takes a command: only the command-line layer knows how the person would type it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Advice {
+    /// The library is damaged; the newest backup can take its place.
+    RestoreLatest,
+    /// The library that is to be replaced can't be kept where it should be.
+    KeepElsewhere,
+    /// This database is to be read by `vpo-snapshot`, not as a file.
+    Snapshot(PathBuf),
 }
 
 impl Failure {
@@ -69,6 +98,12 @@ impl Failure {
     /// Adds the directory that has no room.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
+        self
+    }
+
+    /// Adds the next step, where it takes a command.
+    pub fn advise(mut self, advice: Advice) -> Self {
+        self.advice = Some(advice);
         self
     }
 
@@ -152,6 +187,18 @@ pub fn full_directory(error: &anyhow::Error) -> Option<&Path> {
         let failure = cause.downcast_ref::<Failure>().or(within)?;
         failure.directory.as_deref()
     })
+}
+
+/// The advice of an error, if one of its causes has one.
+pub fn advice(error: &anyhow::Error) -> Option<&Advice> {
+    error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Failure>()?.advice.as_ref())
+}
+
+/// The same error with another hint.
+pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error {
+    kind(&error).because(describe(&error)).hint(hint).into()
 }
 
 /// True if the device or the quota is full.

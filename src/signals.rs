@@ -8,8 +8,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -18,16 +18,21 @@ static STATE: Mutex<State> = Mutex::new(State {
     deferrals: 0,
     litter: Vec::new(),
     children: Vec::new(),
+    last_act: None,
 });
 static CHANGED: Condvar = Condvar::new();
 /// The signal that waits to be obeyed, or 0.
-static PENDING: AtomicI32 = AtomicI32::new(0);
+static PENDING: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 struct State {
     deferrals: usize,
     litter: Vec<(PathBuf, Remove)>,
     children: Vec<u32>,
+    last_act: Option<LastAct>,
 }
+
+/// What is done last, with the number of the signal.
+type LastAct = Box<dyn FnOnce(i32) + Send>;
 
 /// Removes a file by its name. It may be gone already, and nobody is left to be told.
 pub type Remove = fn(&Path);
@@ -45,10 +50,13 @@ pub fn listen() -> io::Result<()> {
     let heeded = [SIGINT, SIGTERM, SIGHUP]
         .into_iter()
         .filter(|signal| !is_ignored(*signal));
+    for signal in heeded.clone() {
+        // By the handler itself: what comes before the process has ended is obeyed, however late the thread wakes up.
+        signal_hook::flag::register_usize(signal, Arc::clone(&PENDING), signal as usize)?;
+    }
     let mut signals = Signals::new(heeded)?;
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            PENDING.store(signal, Ordering::SeqCst);
             let mut state = state();
             for child in &state.children {
                 pass_on(signal, *child);
@@ -59,6 +67,9 @@ pub fn listen() -> io::Result<()> {
             // A directory comes before what was put there later.
             for (path, remove) in state.litter.drain(..).rev() {
                 remove(&path);
+            }
+            if let Some(act) = state.last_act.take() {
+                act(signal);
             }
             // The lock is kept: no new temporary file can appear behind this thread's back.
             end_by(signal);
@@ -82,7 +93,8 @@ fn is_ignored(signal: i32) -> bool {
 pub fn pending() -> Option<i32> {
     match PENDING.load(Ordering::SeqCst) {
         0 => None,
-        signal => Some(signal),
+        // It was made of an `i32`.
+        signal => Some(signal as i32),
     }
 }
 
@@ -125,6 +137,11 @@ impl Drop for Deferral {
         state().deferrals -= 1;
         CHANGED.notify_all();
     }
+}
+
+/// What a signal that ends the process does last, when the temporary files are gone. It must not use this module.
+pub fn at_end(act: impl FnOnce(i32) + Send + 'static) {
+    state().last_act = Some(Box::new(act));
 }
 
 /// Makes a file that is to be removed if a signal ends the process. `create` makes it and tells its name; both happen

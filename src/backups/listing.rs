@@ -13,7 +13,7 @@ use anyhow::Context;
 
 use super::name::BackupName;
 use crate::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
-use crate::failure::{Kind, describe};
+use crate::failure::{Kind, describe, kind};
 use crate::files::uninterrupted;
 use crate::time::Time;
 
@@ -33,7 +33,16 @@ pub struct Backup {
     /// Its place among the backups of one second, by its name.
     pub number: u32,
     /// What the archive says of itself, or why it can't.
-    pub summary: Result<Summary, String>,
+    pub summary: Result<Summary, Flaw>,
+}
+
+/// Why an archive can't say anything of itself.
+#[derive(Clone, Debug)]
+pub struct Flaw {
+    /// What is wrong.
+    pub reason: String,
+    /// The archive is not a complete backup; else it is not known, because it could not be looked at.
+    pub proven: bool,
 }
 
 /// What an archive says of itself.
@@ -68,8 +77,13 @@ pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
             backups.extend(row(name, path, parsed));
         }
     }
-    backups.sort_by_cached_key(|b| Reverse((b.created_at, b.file_name.clone())));
+    newest_first(&mut backups);
     Ok(backups)
+}
+
+/// Puts backups into the order of the listing. Those of one second are told apart by their number, then by their name.
+pub(super) fn newest_first(backups: &mut [Backup]) {
+    backups.sort_by_cached_key(|b| Reverse((b.created_at, b.number, b.file_name.clone())));
 }
 
 /// The row of one file; none for what is no regular file, or vanished meanwhile.
@@ -82,7 +96,10 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         .and_then(|t| t.duration_since(UNIX_EPOCH).ok())
         .and_then(|d| Time::from_second(i64::try_from(d.as_secs()).ok()?));
     let read = open_regular(&path).and_then(|file| read_summary(file, meta.len()));
-    let summary = read.map_err(|error| describe(&error));
+    let summary = read.map_err(|error| Flaw {
+        reason: describe(&error),
+        proven: kind(&error) == Kind::InvalidArchive,
+    });
     let metadata = summary.as_ref().ok().map(|summary| &summary.metadata);
     let time = metadata.and_then(Metadata::time);
     let epoch = Time::from_second(0)?;
@@ -99,19 +116,18 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
 
 /// Opens an archive that must be a regular file; a FIFO in its place does not block.
 pub fn open_regular(path: &Path) -> anyhow::Result<File> {
-    // Asked by name first: opening and closing a FIFO ends whoever writes into it.
-    if path.metadata().is_ok_and(|meta| !meta.is_file()) {
-        return Err(Kind::Failed.error("it is no regular file"));
-    }
+    let regular = |meta: std::fs::Metadata| match meta.is_file() {
+        true => Ok(()),
+        false => Err(Kind::Failed.error("it is not a regular file")),
+    };
+    // Asked by its name first: a FIFO's writer would take the opening and closing for the end of its reader.
+    regular(std::fs::metadata(path).context("cannot open it")?)?;
     let file = File::options()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
         .open(path)
         .context("cannot open it")?;
-    let meta = file.metadata().context("cannot look at it")?;
-    if !meta.is_file() {
-        return Err(Kind::Failed.error("it is no regular file"));
-    }
+    regular(file.metadata().context("cannot look at it")?)?;
     Ok(file)
 }
 

@@ -5,11 +5,13 @@ mod listing;
 mod name;
 mod pack;
 mod save;
+mod selection;
 mod verify;
 
 pub use estimate::estimate;
-pub use listing::{Backup, Summary, list, open_regular};
+pub use listing::{Backup, Flaw, Summary, list, open_regular};
 pub use name::{BackupName, candidates};
 pub use pack::pack;
 pub use save::{Destination, save};
+pub use selection::{Selector, is_ahead, newest_good};
 pub use verify::{Staged, check_archive, open_archive, stage};

@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use crate::archive::{Options, Writer, Written};
 use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
-use crate::failure::Kind;
+use crate::failure::{Advice, Kind};
 use crate::files::{self, Temporary};
 
 /// Facts are a few hundred bytes.
@@ -137,7 +137,7 @@ fn stream<W: Write>(
             let shown = path.display();
             return Err(Kind::Failed
                 .because(format!("'{shown}' was changed while it was read"))
-                .hint(format!("use vpo-snapshot: vpo-snapshot '{shown}' | vpo-pack"))
+                .advise(Advice::Snapshot(path.clone()))
                 .into());
         }
         Source::InPlace(_, facts, _) => facts.clone(),
@@ -174,8 +174,9 @@ fn wait_for_writer(fifo: File) -> io::Result<File> {
 /// Facts from whoever made the stream. They are one JSON object: the other end of a pipe may stay open behind it.
 fn read_stats(stats: &Path, fifo: Option<File>, header: Header) -> anyhow::Result<Facts> {
     let shown = stats.display();
-    let opened = fifo.map_or_else(|| File::open(stats), wait_for_writer);
-    let file = opened.with_context(|| format!("cannot open '{shown}'"))?;
+    let open = || files::open_path_or_descriptor(File::options().read(true), stats);
+    let file = fifo.map_or_else(open, wait_for_writer);
+    let file = file.with_context(|| format!("cannot open '{shown}'"))?;
     let mut reader = serde_json::Deserializer::from_reader(BufReader::new(file.take(MAX_STATS)));
     let facts = Facts::deserialize(&mut reader).map_err(|error| match error.is_io() {
         true => anyhow::Error::new(io::Error::from(error)).context(format!("cannot read '{shown}'")),
@@ -226,10 +227,7 @@ fn path_of(input: &File) -> anyhow::Result<Option<PathBuf>> {
                 "the input has changes in '{}' that would be lost",
                 side.display()
             ))
-            .hint(format!(
-                "use vpo-snapshot: vpo-snapshot '{}' | vpo-pack",
-                path.display()
-            ))
+            .advise(Advice::Snapshot(path))
             .into());
     }
     Ok(Some(path))

@@ -77,7 +77,7 @@ pub fn save(
         Destination::File(path) => file.publish([path.clone()]),
         Destination::Directory(directory) => {
             let time = contents.metadata.time().context("the archive has no time")?;
-            file.publish(candidates(directory, time, false))
+            file.publish(candidates(directory, time, contents.metadata.replaced))
         }
     };
     let path = published.map_err(|error| match error.kind() {

@@ -58,6 +58,7 @@ fn main() -> ExitCode {
 
 fn run(config: Config) -> anyhow::Result<u8> {
     let now = Time::now();
+    let named_directory = cli::named_backup_directory(config.directory.as_deref());
     let (directory, named) = cli::backup_directory(config.directory)?;
     if config.verbose {
         cli::note(&format!("vpo-ls-backups: reading '{}'", directory.display()));
@@ -76,7 +77,8 @@ fn run(config: Config) -> anyhow::Result<u8> {
         Format::Table => {
             cli::print_table(&directory, &backups, now)?;
             if backups.is_empty() {
-                cli::note("hint: 'vpo-library backup' makes one");
+                let line = cli::everyday(&[("--backup-dir", named_directory)]);
+                cli::note(&format!("hint: {}", line.arg("backup").after("to make one")));
             }
         }
     }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Reusable, Reuse, Written};
-use vpo_library::cli::{self, Progress};
+use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::Kind;
 use vpo_library::files::{self, Identity, Inputs, WriteBehind};
 use vpo_library::time::Time;
@@ -57,9 +57,10 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
-    let hint = "vpo-snapshot | vpo-pack > library.tar.gz";
-    let input = cli::binary_input("a database", hint)?;
-    let output = cli::binary_output("an archive", hint)?;
+    let backup = CommandLine::sibling("vpo-snapshot").pipe(cli::packed_here());
+    let hint = backup.after("to make a backup in this directory");
+    let input = cli::binary_input("a database", &hint)?;
+    let output = cli::binary_output("an archive", &hint)?;
     let mut inputs = Inputs::default().open(&input, "standard input");
     for file in [&config.stats, &config.reuse].into_iter().flatten() {
         inputs = inputs.file(file);
@@ -86,7 +87,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
         metadata,
         blocks,
         blocks_reused,
-    } = packed.map_err(cli::with_scratch_named)?;
+    } = packed.map_err(|error| cli::advise(cli::with_scratch_named(error), &cli::everyday(&[])))?;
     output.close().context("cannot write the archive")?;
     if config.verbose {
         cli::note(&format!(

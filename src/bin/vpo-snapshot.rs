@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use lexopt::prelude::*;
-use vpo_library::cli::{self, Progress};
+use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::files::{self, Identity};
 use vpo_library::library::{SnapshotOptions, snapshot};
 use vpo_library::size;
@@ -48,8 +48,16 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> anyhow::Result<u8> {
+    let named = cli::named_library(config.library.as_deref());
     let library = cli::library(config.library)?;
-    let output = cli::binary_output("a database", "vpo-snapshot | vpo-pack > library.tar.gz")?;
+    let mut this = CommandLine::this("vpo-snapshot");
+    if let Some(named) = &named {
+        this = this.path(named);
+    }
+    let hint = this
+        .pipe(cli::packed_here())
+        .after("to make a backup in this directory");
+    let output = cli::binary_output("a database", &hint)?;
     if let Some(stats) = &config.stats {
         let shown = format!("--stats '{}'", stats.display());
         cli::configuration().refuse(Identity::at(stats), &shown)?;
@@ -81,7 +89,8 @@ fn run(config: Config) -> anyhow::Result<u8> {
     if let Some(progress) = progress {
         progress.clear();
     }
-    done.map(|_| 0).map_err(cli::with_scratch_named)
+    done.map(|_| 0)
+        .map_err(|error| cli::advise(cli::with_scratch_named(error), &cli::everyday(&[("--db", named)])))
 }
 
 impl Config {

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Reusable, Reuse};
-use vpo_library::cli::{self, Progress};
-use vpo_library::failure::{Kind, kind};
+use vpo_library::cli::{self, CommandLine, Progress};
+use vpo_library::failure::{Kind, with_hint};
 use vpo_library::files::Identity;
 use vpo_library::library::{Request, restore};
+use vpo_library::signals::Deferral;
 use vpo_library::time::Time;
 use vpo_library::{backups, files};
 
@@ -20,7 +21,7 @@ usage: vpo-unpack-restore [options] [ARCHIVE]
 Puts a backup in the place of the library. The archive, from standard input
 without ARCHIVE or for '-', is unpacked beside the library and verified in full
 before the library is touched. After any failure the library is the old one or
-the new one, whole.
+the new one, whole. The replaced one is kept.
 
 options:
       --db PATH         the library (default: VPO_DATABASE_PATH, else
@@ -28,7 +29,11 @@ options:
                         ~/.vpo/library.db)
   -y, --yes             replace an existing library without a question
       --dry-run         make every check and change nothing
-      --safety-dir DIR  keep the replaced library in DIR, as a backup
+      --safety-dir DIR  where the replaced library is kept, as a backup
+                        (default: VPO_BACKUP_DIR, else $VPO_DATA_DIR/backups,
+                        else ~/.vpo/backups)
+      --no-safety-backup
+                        do not keep the replaced library
       --current-schema N
                         the schema of the installed VPO
       --timeout SECONDS wait so long for a lock (default: 5)
@@ -50,6 +55,7 @@ struct Config {
     yes: bool,
     dry_run: bool,
     safety_directory: Option<PathBuf>,
+    safety_backup: bool,
     current_schema: Option<u64>,
     timeout: Duration,
     json: bool,
@@ -67,7 +73,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     let library = cli::library(config.db.clone())?;
     cli::protect(&cli::archives([&config.archive]).database(&library))?;
     let (file, size) = if config.archive == Path::new("-") {
-        let hint = "vpo-unpack-restore FILE, or: cat FILE | vpo-unpack-restore";
+        let hint = "name a file, or send an archive through a pipe";
         (cli::binary_input("an archive", hint)?, None)
     } else {
         let file = backups::open_archive(&config.archive)?;
@@ -78,13 +84,15 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         return Err(Kind::Usage.error(format!("'{}' is the archive itself, not a library", library.display())));
     }
     let reuse = file.try_clone().ok().and_then(|file| Reuse::of(file, Reusable::Any));
+    let safety_directory = config.safety_directory(&library)?;
+    let safety_directory = safety_directory.as_deref();
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, Some(&library));
     let progress = Progress::new(config.progress, size);
     let request = Request {
         library: &library,
         input: Box::new(progress.reading(file)),
-        safety_directory: config.safety_directory.as_deref(),
+        safety_directory,
         current_schema: config.current_schema,
         timeout: config.timeout,
         scratch: &scratch,
@@ -102,44 +110,81 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         dry_run: config.dry_run,
         clock: &Time::now,
     };
+    let mut deferral = None;
     let done = restore(request, |plan| {
         progress.clear();
         if config.verbose {
             cli::note("vpo-unpack-restore: the archive is whole");
         }
         cli::warn(plan);
-        if config.dry_run || config.yes {
-            Ok(())
-        } else {
-            plan.wait_until_free(config.timeout)?;
-            cli::confirm(plan)
+        match (config.dry_run, config.yes) {
+            (true, _) => return Ok(()),
+            (false, true) => {}
+            (false, false) => {
+                plan.wait_until_free(config.timeout)?;
+                cli::confirm(plan, safety_directory)?;
+            }
         }
+        // What is done from here on is told before a signal ends the program.
+        deferral = Some(Deferral::new());
+        Ok(())
     });
     progress.clear();
-    let (plan, outcome) = done.map_err(|error| match kind(&error) {
-        Kind::InvalidArchive if config.archive != Path::new("-") => {
-            error.context(format!("'{}' is no whole backup", config.archive.display()))
-        }
-        _ => error,
+    let (plan, outcome) = done.map_err(|error| {
+        let everyday = cli::everyday(&[("--db", cli::named_library(config.db.as_deref()))]);
+        cli::not_restored(error, &config.archive, &everyday)
     })?;
     if config.dry_run {
         cli::would_restore(&plan, &config.archive, config.json, config.quiet)?;
-    } else {
-        cli::restored(
-            &plan,
-            &outcome,
-            &config.archive,
-            started.elapsed(),
-            config.json,
-            config.quiet,
-        )
+        return Ok(0);
+    }
+    cli::tell_restored();
+    let report = cli::RestoreReport {
+        source: &config.archive,
+        took: started.elapsed(),
+        line: config.line(),
+        json: config.json,
+        quiet: config.quiet,
+    };
+    cli::restored(&plan, &outcome, &report)
         .and_then(|()| cli::close_output())
         .context("the library was restored, but")?;
-    }
     Ok(0)
 }
 
 impl Config {
+    /// Where the replaced library is kept.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] if there is something to keep, and it can't be told where.
+    fn safety_directory(&self, library: &Path) -> anyhow::Result<Option<PathBuf>> {
+        if !self.safety_backup {
+            return Ok(None);
+        }
+        match cli::backup_directory(self.safety_directory.clone()) {
+            Ok((directory, _)) => Ok(Some(directory)),
+            // A library that appears meanwhile is not replaced.
+            Err(_) if library.metadata().is_err() => Ok(None),
+            Err(error) => Err(with_hint(error, cli::keep_elsewhere())),
+        }
+    }
+
+    /// How this program would be run again for the same library.
+    fn line(&self) -> CommandLine {
+        let safety_directory = match self.safety_backup {
+            true => cli::named_backup_directory(self.safety_directory.as_deref()),
+            false => None,
+        };
+        cli::this_run(
+            "vpo-unpack-restore",
+            "restore",
+            &[
+                ("--db", cli::named_library(self.db.as_deref())),
+                ("--safety-dir", safety_directory),
+            ],
+        )
+    }
+
     fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Self> {
         let mut config = Config {
             archive: "-".into(),
@@ -147,6 +192,7 @@ impl Config {
             yes: false,
             dry_run: false,
             safety_directory: None,
+            safety_backup: true,
             current_schema: None,
             timeout: cli::DEFAULT_TIMEOUT,
             json: false,
@@ -163,6 +209,7 @@ impl Config {
                 Short('y') | Long("yes") => config.yes = true,
                 Long("dry-run") => config.dry_run = true,
                 Long("safety-dir") => config.safety_directory = Some(cli::path(parser.value()?)),
+                Long("no-safety-backup") => config.safety_backup = false,
                 Long("current-schema") => config.current_schema = Some(cli::schema(&parser.value()?)?),
                 Long("timeout") => config.timeout = cli::timeout(&parser.value()?)?,
                 Long("json") => config.json = true,
@@ -175,6 +222,9 @@ impl Config {
                 }
                 other => return Err(cli::unexpected(other)),
             }
+        }
+        if !config.safety_backup && config.safety_directory.is_some() {
+            return Err(Kind::Usage.error("--safety-dir contradicts --no-safety-backup"));
         }
         if config.current_schema.is_none() {
             config.current_schema = cli::schema_variable()?;

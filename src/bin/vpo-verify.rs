@@ -12,7 +12,7 @@ use vpo_library::cli::{self, Progress, VerifyReport};
 use vpo_library::failure::{Kind, kind};
 use vpo_library::files::{self, Identity};
 
-const HINT: &str = "vpo-verify FILE, or: cat FILE | vpo-verify";
+const HINT: &str = "name a file, or send an archive through a pipe";
 
 const USAGE: &str = "\
 usage: vpo-verify [options] [ARCHIVE|DIRECTORY]...
@@ -33,8 +33,11 @@ options:
   -h, --help            print this help
   -V, --version         print the version
 
+A line begins with ok, with bad for what is not a complete backup, or with ??
+for what could not be looked at.
+
 exit status: 0 all are whole, 46 one is bad, 20 one does not exist,
-40 one could not be read
+40 or 44 one could not be looked at
 
 examples:
   vpo-verify ~/.vpo/backups

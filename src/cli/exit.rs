@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use serde_json::json;
 use signal_hook::consts::SIGPIPE;
 
+use super::caller::tell_error;
+use super::command::help;
 use super::report::print_json;
 use super::streams::close_output;
 use super::text::escape;
@@ -63,8 +65,21 @@ pub struct Reported {
     pub status: u8,
     /// The message, for the JSON document.
     pub message: String,
+    /// The hint that came with it.
+    pub hint: Option<String>,
     /// The JSON document, if it was asked for, has been printed too.
     pub documented: bool,
+}
+
+impl Reported {
+    /// The same failure as an error of this program, which nobody has printed.
+    pub fn as_own(self, what: &str) -> anyhow::Error {
+        let failure = Kind::of_code(self.status).because(format!("{what}: {}", self.message));
+        match self.hint {
+            Some(hint) => failure.hint(hint).into(),
+            None => failure.into(),
+        }
+    }
 }
 
 impl fmt::Display for Reported {
@@ -85,6 +100,24 @@ impl fmt::Display for Documented {
     }
 }
 
+/// The status that a shell gives to what `signal` has ended.
+pub fn signal_status(signal: i32) -> u8 {
+    // Signals have numbers up to 64.
+    128 + u8::try_from(signal).unwrap_or_default()
+}
+
+/// The status that a program ends with for this error, as a shell sees it.
+pub fn status(error: &anyhow::Error) -> u8 {
+    if let Some(reported) = error.downcast_ref::<Reported>() {
+        return reported.status;
+    }
+    match error.is::<lexopt::Error>() {
+        true => Kind::Usage.code(),
+        false if is_closed_pipe(error) => signal_status(SIGPIPE),
+        false => kind(error).code(),
+    }
+}
+
 /// Tells of a failure, and gives the exit status.
 fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
@@ -101,14 +134,16 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
         Some(lexopt::Error::UnexpectedOption(option)) => nearest_option(usage, option),
         _ => None,
     };
-    match (hint(error), meant) {
-        (Some(hint), _) => line.push_str(&format!("hint: {}\n", escape(hint))),
-        (None, Some(meant)) => line.push_str(&format!("hint: did you mean '{meant}'?\n")),
-        (None, None) if kind == Kind::Usage => {
-            line.push_str(&format!("hint: '{program} --help' lists the options\n"));
-        }
-        (None, None) => {}
+    let hint = match (hint(error), meant) {
+        (Some(hint), _) => Some(hint.to_owned()),
+        (None, Some(meant)) => Some(format!("did you mean '{meant}'?")),
+        (None, None) if kind == Kind::Usage => Some(help(program).after("for the options")),
+        (None, None) => None,
+    };
+    if let Some(hint) = &hint {
+        line.push_str(&format!("hint: {}\n", escape(hint)));
     }
+    tell_error(&message, hint.as_deref());
     // Nobody is left to be told when stderr is gone too.
     let _ = io::stderr().write_all(line.as_bytes());
     if !error.is::<Documented>() {

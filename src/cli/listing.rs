@@ -7,9 +7,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::report::{print, print_bytes, print_json};
-use super::terminal::{bad, is_terminal, width};
+use super::terminal::{bad, doubtful, is_terminal, width};
 use super::text::{escape, escape_path};
-use crate::backups::Backup;
+use crate::backups::{Backup, Flaw, newest_good};
 use crate::failure::Kind;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -96,7 +96,7 @@ fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
                     String::new()
                 })
             ),
-            Err(error) => format!("{}: {}", bad("damaged"), escape(error)),
+            Err(flaw) => verdict(flaw),
         };
         let archive = human(backup.archive_size);
         lines.push(format!(
@@ -105,6 +105,15 @@ fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// What stands in the place of what an archive does not say of itself.
+fn verdict(flaw: &Flaw) -> String {
+    let word = match flaw.proven {
+        true => bad("damaged"),
+        false => doubtful("unknown"),
+    };
+    format!("{word}: {}", escape(&flaw.reason))
 }
 
 /// One backup in as many lines as a narrow terminal needs.
@@ -122,9 +131,9 @@ fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Ve
             fields.push(format!("{} files{change}", grouped(summary.metadata.file_count)));
             fields.push(format!("schema {}", summary.metadata.schema_version));
         }
-        Err(error) => {
+        Err(flaw) => {
             fields.push(human(backup.archive_size));
-            fields.push(format!("{}: {}", bad("damaged"), escape(error)));
+            fields.push(verdict(flaw));
         }
     }
     if backup.replaced {
@@ -228,8 +237,13 @@ fn row(backup: &Backup) -> Value {
         "source_host": summary.and_then(|s| s.metadata.source_host.as_deref()),
         "source_path": summary.and_then(|s| s.metadata.source_path.as_deref()),
     });
-    if let Err(error) = &backup.summary {
-        row["error"] = json!(error);
+    row["status"] = json!(match &backup.summary {
+        Ok(_) => "whole",
+        Err(flaw) if flaw.proven => "damaged",
+        Err(_) => "unknown",
+    });
+    if let Err(flaw) = &backup.summary {
+        row["error"] = json!(flaw.reason);
     }
     row
 }
@@ -238,14 +252,13 @@ fn total_size(backups: &[Backup]) -> u64 {
     backups.iter().map(|backup| backup.archive_size).sum()
 }
 
-/// Fails unless an undamaged backup that is no safety backup is younger than `age`.
+/// Fails unless the newest good backup is younger than `age`.
 ///
 /// # Errors
 /// [`Kind::Declined`].
 pub fn require_recent(backups: &[Backup], age: Duration, now: Time) -> anyhow::Result<()> {
     let oldest = now.as_second().saturating_sub(age.as_secs());
-    let good = |backup: &&Backup| backup.summary.is_ok() && !backup.replaced;
-    match backups.iter().find(good) {
+    match newest_good(backups, now) {
         Some(newest) if newest.created_at.as_second() > oldest => Ok(()),
         Some(newest) => Err(Kind::Declined.error(format!(
             "no backup is young enough: the newest is of {} UTC",

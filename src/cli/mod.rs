@@ -2,6 +2,8 @@
 //! clock.
 
 mod args;
+mod caller;
+mod command;
 mod diff;
 mod exit;
 mod inherited;
@@ -19,15 +21,19 @@ mod verify;
 pub use args::{
     DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
 };
+pub use caller::{Told, VARIABLE as CALLER_VARIABLE, tell_restored, value as caller_value};
+pub use command::{
+    CommandLine, advise, everyday, keep_elsewhere, named_backup_directory, named_library, packed_here, this_run,
+};
 pub use diff::{DiffFormat, DiffReport, note_left_out};
-pub use exit::{Reported, main};
+pub use exit::{Reported, main, signal_status, status};
 pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
 pub use places::{
     backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,
 };
 pub use progress::Progress;
 pub use report::{note, print, print_json};
-pub use restore::{confirm, quoted, restored, seconds, warn, would_restore};
+pub use restore::{RestoreReport, confirm, not_restored, restored, seconds, warn, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
 pub use terminal::{is_terminal, width};
 pub use text::{escape, escape_path};

@@ -5,11 +5,14 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 
+use super::caller::tell_restored;
+use super::command::{CommandLine, advise};
 use super::report::{note, print, print_json};
 use super::streams::ask;
 use super::text::{escape, escape_path};
-use crate::failure::Kind;
+use crate::failure::{Kind, describe, kind};
 use crate::library::{Outcome, Plan, Target};
+use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -28,11 +31,12 @@ pub fn warn(plan: &Plan) {
     }
 }
 
-/// Asks whether the library is to be replaced. Where there is none, there is nothing to ask.
+/// Asks whether the library is to be replaced, and says what becomes of it. Where there is none, there is nothing to
+/// ask.
 ///
 /// # Errors
 /// [`Kind::Declined`] if the answer is no, or nobody can be asked.
-pub fn confirm(plan: &Plan) -> anyhow::Result<()> {
+pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<()> {
     let modified = plan
         .modified
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
@@ -51,7 +55,7 @@ pub fn confirm(plan: &Plan) -> anyhow::Result<()> {
     };
     let created = plan.contents.metadata.time();
     let question = format!(
-        "Library: {}\n  now:    {now}\n  backup: {} files, schema {}, {}, created {} UTC\nReplace it? [y/N] ",
+        "Library: {}\n  now:    {now}\n  backup: {} files, schema {}, {}, created {} UTC\n  {}\nReplace it? [y/N] ",
         escape_path(&plan.library),
         grouped(plan.backup.file_count),
         plan.backup.schema_version,
@@ -60,6 +64,7 @@ pub fn confirm(plan: &Plan) -> anyhow::Result<()> {
             || escape(&plan.contents.metadata.created_at).into_owned(),
             Time::readable
         ),
+        fate(&plan.target, safety_directory),
     );
     match ask(&question)? {
         Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
@@ -71,22 +76,60 @@ pub fn confirm(plan: &Plan) -> anyhow::Result<()> {
     }
 }
 
+/// What becomes of the library that is replaced.
+fn fate(target: &Target, safety_directory: Option<&Path>) -> String {
+    match (target, safety_directory) {
+        (Target::Damaged(_), _) => "The file that is there now will be kept beside it.".into(),
+        (_, Some(directory)) => {
+            let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
+            format!("The library as it is now will be kept in {}", escape_path(&directory))
+        }
+        (_, None) => "The library as it is now will NOT be kept.".into(),
+    }
+}
+
+/// Completes the error of a restore for whoever reads it: the archive that is meant, the next step.
+pub fn not_restored(error: anyhow::Error, archive: &Path, everyday: &CommandLine) -> anyhow::Error {
+    if kind(&error) == Kind::InvalidArchive && archive != Path::new("-") {
+        return error.context(format!("'{}' is not a complete backup", archive.display()));
+    }
+    let message = describe(&error);
+    if message.starts_with(RESTORED) {
+        tell_restored();
+        // Who ended it by a signal has to know, too.
+        if signals::pending().is_some() {
+            note(&format!("vpo-unpack-restore: {message}"));
+        }
+    }
+    advise(error, everyday)
+}
+
+/// How the error begins that comes after the library was replaced.
+const RESTORED: &str = "the library was restored, but";
+
+/// What a report of a restore says beside what was done.
+pub struct RestoreReport<'a> {
+    /// The archive.
+    pub source: &'a Path,
+    /// How long it took.
+    pub took: Duration,
+    /// What restores another backup over the same library.
+    pub line: CommandLine,
+    /// A JSON document instead of text.
+    pub json: bool,
+    /// No text.
+    pub quiet: bool,
+}
+
 /// Reports a restore.
-pub fn restored(
-    plan: &Plan,
-    outcome: &Outcome,
-    source: &Path,
-    took: Duration,
-    as_json: bool,
-    quiet: bool,
-) -> anyhow::Result<()> {
+pub fn restored(plan: &Plan, outcome: &Outcome, report: &RestoreReport<'_>) -> anyhow::Result<()> {
     let shown = |path: &Path| path.to_string_lossy().into_owned();
-    if as_json {
+    if report.json {
         return print_json(&json!({
             "success": true,
-            "source_path": shown(source),
+            "source_path": shown(report.source),
             "database_path": shown(&plan.library),
-            "duration_seconds": seconds(took),
+            "duration_seconds": seconds(report.took),
             "schema_mismatch": plan.schema_mismatch(),
             "schema_version": plan.backup.schema_version,
             "file_count": plan.backup.file_count,
@@ -94,7 +137,7 @@ pub fn restored(
             "moved_aside": outcome.moved_aside.as_deref().map(shown),
         }));
     }
-    if quiet {
+    if report.quiet {
         return Ok(());
     }
     let mut text = format!(
@@ -105,12 +148,25 @@ pub fn restored(
     );
     if let Some(path) = &outcome.safety_backup {
         text.push_str(&format!("  The library as it was: {}\n", escape_path(path)));
-        text.push_str(&format!("  To go back: vpo-library restore {}\n", quoted(path)));
+        if let Some(command) = going_back(plan, &report.line, path).text() {
+            text.push_str(&format!("  To go back: {command}\n"));
+        }
     }
     if let Some(path) = &outcome.moved_aside {
         text.push_str(&format!("  What was there before: {}\n", escape_path(path)));
     }
     print(&text)
+}
+
+/// What restores the library as it was.
+fn going_back(plan: &Plan, line: &CommandLine, safety_backup: &Path) -> CommandLine {
+    let line = line.clone();
+    // The library alone does not tell any more which schema VPO has.
+    let line = match plan.schema_mismatch() {
+        true => line.arg("--current-schema").arg(&plan.current_schema.to_string()),
+        false => line,
+    };
+    line.path(safety_backup)
 }
 
 /// Reports what a restore would do.
@@ -151,15 +207,4 @@ pub fn would_restore(plan: &Plan, source: &Path, as_json: bool, quiet: bool) -> 
 /// Seconds with three decimals.
 pub fn seconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1000.0).round() / 1000.0
-}
-
-/// A path that can be pasted into a shell.
-pub fn quoted(path: &Path) -> String {
-    let text = escape_path(path);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if text.chars().all(plain) {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }

@@ -31,6 +31,11 @@ pub fn bad(word: &str) -> String {
     coloured(word, 31)
 }
 
+/// A word that says that something is not known, in yellow where standard output shows colour.
+pub fn doubtful(word: &str) -> String {
+    coloured(word, 33)
+}
+
 /// Colour is a courtesy to a terminal, unless NO_COLOR is set (<https://no-color.org>).
 fn coloured(word: &str, colour: u8) -> String {
     if is_terminal(io::stdout()) && is_capable() && variable("NO_COLOR").is_none() {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 /// Longer text is cut: a hostile archive may have a name of a megabyte.
-const MAX_CHARS: usize = 4096;
+pub(super) const MAX_CHARS: usize = 4096;
 
 /// Replaces what could steer a terminal or deceive its reader: control characters, line separators and the overrides
 /// of writing direction.

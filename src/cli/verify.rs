@@ -5,8 +5,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::json;
 
+use super::caller::tell_error;
 use super::report::{note, print, print_json};
-use super::terminal::{bad, good};
+use super::terminal::{bad, doubtful, good};
 use super::text::{escape, escape_path};
 use crate::archive::{Contents, Metadata};
 use crate::failure::{Kind, describe, hint, kind};
@@ -17,16 +18,46 @@ pub struct VerifyReport {
     json: bool,
     quiet: bool,
     rows: Vec<Row>,
-    bad: usize,
-    missing: usize,
-    /// The kind of the first failure that says nothing about the archive.
-    failed: Option<Kind>,
+    /// The kind of the first archive that could not be looked at, for another reason than that it is missing.
+    unknown: Option<Kind>,
+    missing: bool,
+}
+
+/// What is known of one archive.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    /// Proven whole.
+    Ok,
+    /// Proven not to be a complete backup.
+    Bad,
+    /// It could not be looked at, which says nothing about it.
+    Unknown,
+}
+
+impl Status {
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::InvalidArchive => Status::Bad,
+            _ => Status::Unknown,
+        }
+    }
+
+    /// As it stands in a line, three columns wide.
+    fn word(self) -> &'static str {
+        match self {
+            Status::Ok => "ok ",
+            Status::Bad => "bad",
+            Status::Unknown => "?? ",
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Row {
     path: String,
     valid: bool,
+    status: Status,
     error: Option<String>,
     /// Where a valid archive was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,9 +73,8 @@ impl VerifyReport {
             json,
             quiet,
             rows: Vec::new(),
-            bad: 0,
-            missing: 0,
-            failed: None,
+            unknown: None,
+            missing: false,
         }
     }
 
@@ -53,8 +83,8 @@ impl VerifyReport {
         let metadata = contents.metadata;
         if !self.quiet && !self.json {
             print(&format!(
-                "{}  {}  created {}, schema {}, {} files, {}\n",
-                good("ok"),
+                "{} {}  created {}, schema {}, {} files, {}\n",
+                good(Status::Ok.word()),
                 escape_path(saved.unwrap_or(path)),
                 escape(&metadata.created_at),
                 metadata.schema_version,
@@ -65,6 +95,7 @@ impl VerifyReport {
         self.rows.push(Row {
             path: path.to_string_lossy().into_owned(),
             valid: true,
+            status: Status::Ok,
             error: None,
             saved: saved.map(|path| path.to_string_lossy().into_owned()),
             metadata: Some(metadata),
@@ -74,18 +105,22 @@ impl VerifyReport {
 
     /// Adds an archive that is not whole, or could not be looked at.
     pub fn bad(&mut self, path: &Path, error: &anyhow::Error) -> anyhow::Result<()> {
-        match kind(error) {
-            Kind::InvalidArchive => self.bad += 1,
-            Kind::NotFound => self.missing += 1,
-            kind => {
-                self.failed.get_or_insert(kind);
-            }
+        let kind = kind(error);
+        let status = Status::of(kind);
+        match kind {
+            Kind::InvalidArchive => {}
+            Kind::NotFound => self.missing = true,
+            kind => drop(self.unknown.get_or_insert(kind)),
         }
         let what = format!("{}: {}", escape_path(path), escape(&describe(error)));
         if self.quiet {
-            note(&format!("bad {what}"));
+            note(&format!("{} {what}", status.word()));
         } else if !self.json {
-            print(&format!("{} {what}\n", bad("bad")))?;
+            let word = match status {
+                Status::Bad => bad(status.word()),
+                _ => doubtful(status.word()),
+            };
+            print(&format!("{word} {what}\n"))?;
         }
         if let Some(hint) = hint(error) {
             note(&format!("hint: {hint}"));
@@ -93,6 +128,7 @@ impl VerifyReport {
         self.rows.push(Row {
             path: path.to_string_lossy().into_owned(),
             valid: false,
+            status,
             error: Some(describe(error)),
             saved: None,
             metadata: None,
@@ -101,19 +137,44 @@ impl VerifyReport {
     }
 
     /// Prints the document, and gives the exit status: 46 if one was bad, else 20 if one was missing, else that of
-    /// the first other failure.
+    /// the first one that could not be looked at.
     pub fn finish(self) -> anyhow::Result<u8> {
+        let bad = self.rows.iter().filter(|row| row.status == Status::Bad).count();
         if self.json {
             print_json(&json!({
                 "total_count": self.rows.len(),
-                "bad_count": self.bad,
+                "bad_count": bad,
                 "archives": self.rows,
             }))?;
         }
-        Ok(match (self.bad, self.missing) {
+        let status = match (bad, self.missing) {
             (1.., _) => Kind::InvalidArchive.code(),
-            (0, 1..) => Kind::NotFound.code(),
-            (0, 0) => self.failed.map_or(0, Kind::code),
-        })
+            (0, true) => Kind::NotFound.code(),
+            (0, false) => self.unknown.map_or(0, Kind::code),
+        };
+        if let Some(message) = self.message() {
+            tell_error(&message, None);
+        }
+        Ok(status)
+    }
+
+    /// What is wrong, on one line: of the first bad archive, or else of the first one that is not known.
+    fn message(&self) -> Option<String> {
+        let wrong = self.rows.iter().filter(|row| row.status != Status::Ok);
+        let more = wrong.clone().count().saturating_sub(1);
+        let first = wrong
+            .clone()
+            .find(|row| row.status == Status::Bad)
+            .or(wrong.clone().next())?;
+        let error = first.error.as_deref().unwrap_or_default();
+        // Standard input is what whoever reads this gave.
+        let mut text = match first.path.as_str() {
+            "-" => error.to_owned(),
+            path => format!("'{path}': {error}"),
+        };
+        if more > 0 {
+            text.push_str(&format!(" (and {more} more)"));
+        }
+        Some(text)
     }
 }

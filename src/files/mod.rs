@@ -1,6 +1,7 @@
 //! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
 
 mod behind;
+mod descriptor;
 mod identity;
 mod owner;
 mod publish;
@@ -8,6 +9,7 @@ mod space;
 mod temporary;
 
 pub use behind::WriteBehind;
+pub use descriptor::{inherited, open_path_or_descriptor};
 pub use identity::{Identity, Inputs, resolve};
 pub use owner::give_to_owner;
 pub use publish::{NewDirectories, NewFile, create_directory, sync_directory};

@@ -70,7 +70,11 @@ fn existing(directory: &Path) -> anyhow::Result<&Path> {
         Ok(meta) if meta.is_dir() => Ok(directory),
         Ok(_) => Err(Kind::Failed.error(format!("'{shown}' is not a directory"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && parent(directory) != directory => {
-            existing(parent(directory))
+            // A link that leads nowhere is in the way.
+            match directory.symlink_metadata() {
+                Ok(_) => Err(Kind::Failed.error(format!("'{shown}' is not a directory"))),
+                Err(_) => existing(parent(directory)),
+            }
         }
         Err(error) => Err(error).with_context(|| format!("cannot look at '{shown}'")),
     }

@@ -18,7 +18,7 @@ use crate::database::{
     Facts, JOURNAL, SHM, WAL, explain, harden, immutable, is_damage, pending_side_file, quick_check, side_file,
     side_file_size, stop_when,
 };
-use crate::failure::{Kind, kind};
+use crate::failure::{Advice, Kind, kind};
 use crate::files::{Temporary, parent, require_space};
 use crate::signals::{self, Deferral};
 
@@ -242,7 +242,7 @@ pub(super) fn damaged(path: &Path, error: anyhow::Error, doing: &str) -> anyhow:
     match is_damage(&error) {
         true => Kind::Database
             .because(format!("the library '{shown}' is damaged"))
-            .hint("'vpo-library restore latest' brings back the newest backup; the damaged file is kept beside it")
+            .advise(Advice::RestoreLatest)
             .source(error)
             .into(),
         false => error.context(format!("cannot {doing} the library '{shown}'")),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::archive::{Options, Reusable, Reuse, Writer};
 use crate::backups::{BackupName, candidates, estimate};
 use crate::database::Facts;
-use crate::failure::kind;
+use crate::failure::{Advice, kind};
 use crate::files::{NewFile, create_directory, require_place, sweep};
 use crate::signals;
 
@@ -72,7 +72,7 @@ pub fn rehearse_safety_backup(live: &Live, facts: &Facts, directory: &Path, arch
 fn failed(directory: &Path, error: anyhow::Error) -> anyhow::Error {
     kind(&error)
         .because(format!("cannot make a safety backup in '{}'", directory.display()))
-        .hint("--safety-dir DIR keeps the replaced library elsewhere, --no-safety-backup does not keep it")
+        .advise(Advice::KeepElsewhere)
         .source(error)
         .into()
 }

@@ -13,7 +13,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::database::Facts;
-use crate::files::{Identity, Inputs, give_to_owner, parent, resolve};
+use crate::files::{Identity, Inputs, give_to_owner, open_path_or_descriptor, parent, resolve};
 use crate::signals;
 
 /// How often a wait looks whether a signal came.
@@ -44,10 +44,8 @@ pub(super) fn write(path: &Path, facts: &Facts, inputs: &Inputs, out: &File) -> 
 fn open(path: &Path, out: &File) -> io::Result<File> {
     loop {
         // A FIFO must not block: signals wait for the library's connections to be closed.
-        let there = File::options()
-            .write(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32)
-            .open(path);
+        let nonblock = OFlags::NONBLOCK.bits() as i32;
+        let there = open_path_or_descriptor(File::options().write(true).custom_flags(nonblock), path);
         match there {
             Err(error) if error.kind() == io::ErrorKind::NotFound => match create(&resolve(path)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

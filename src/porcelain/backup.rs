@@ -13,10 +13,10 @@ use super::pipeline::{Ends, Stage, run};
 use super::{Common, Log};
 use crate::archive::{Glimpse, Level, Metadata, glimpse};
 use crate::backups::{Destination, candidates, estimate};
-use crate::cli;
+use crate::cli::{self, Reported};
 use crate::database::WAL;
 use crate::failure::Kind;
-use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_space, sweep};
+use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_place, require_space, sweep};
 use crate::library::{Live, find};
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -47,11 +47,13 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     if let Some(output) = output {
         inputs.refuse(Identity::at(output), &format!("--output '{}'", output.display()))?;
     }
-    let library = find(&library?)?;
+    let library = library?;
+    log.library(&library);
+    let library = find(&library)?;
     log.library(&library);
     let time = Time::now();
     if options.output.as_deref() == Some(Path::new("-")) {
-        cli::binary_output("an archive", "vpo-library backup -o - | ssh nas 'cat > library.tar.gz'")?;
+        cli::binary_output("an archive", &common.line().arg("backup").after("to write a file"))?;
         // The program gets our own: had it a copy that were closed here, an error could be reported to nobody.
         run_pipeline(common, options, &library, time, None)?;
         return Ok(0);
@@ -63,8 +65,8 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     let directory = destination.directory().to_owned();
     sweep(&directory, Some(&library));
     let shown = directory.display();
-    require_room(common, options, &library, &directory)?;
     let file = NewFile::create(&directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
+    require_room(common, options, &library, &directory)?;
     let output = file.file().try_clone().context("cannot write the archive")?;
     run_pipeline(common, options, &library, time, Some(output))?;
     if options.verify {
@@ -74,6 +76,8 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     let Glimpse::Blocks(metadata) = glimpse(file.file(), archive_size)? else {
         return Err(Kind::InvalidArchive.error("the archive that was just made is not whole"));
     };
+    // From here on it is there, and has to be told.
+    log.hold();
     let published = match &destination {
         Destination::File(path) => file.publish([path.clone()]),
         Destination::Directory(directory) => file.publish(candidates(directory, time, false)),
@@ -147,10 +151,10 @@ fn run_pipeline(
     if common.verbose {
         pack.push("--verbose".into());
     }
-    let mut snapshot = Stage::new("vpo-snapshot", snapshot).with_descriptor("--stats", facts_out);
-    snapshot.operand(library);
     let stages = vec![
-        snapshot,
+        Stage::new("vpo-snapshot", snapshot)
+            .with_descriptor("--stats", facts_out)
+            .operands([library.to_owned()]),
         Stage::new("vpo-pack", pack).with_descriptor("--stats", facts_in),
     ];
     let ends = Ends {
@@ -158,7 +162,7 @@ fn run_pipeline(
         capture: !common.progress(),
         ..Ends::default()
     };
-    run(stages, ends, common.verbose)
+    run(stages, ends, &common.line(), common.verbose).result
 }
 
 /// Runs `vpo-verify` on the archive before it gets its name.
@@ -169,9 +173,15 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
     let ends = Ends {
         input,
         capture: true,
+        // It would speak of standard input.
+        untold: true,
         ..Ends::default()
     };
-    run(vec![stage], ends, common.verbose)
+    let verified = run(vec![stage], ends, &common.line(), common.verbose).result;
+    verified.map_err(|error| match error.downcast::<Reported>() {
+        Ok(reported) => reported.as_own("the archive that was just written can't be verified"),
+        Err(error) => error,
+    })
 }
 
 /// Twice the estimated archive has to fit. Where there is room for the whole database twice, nothing need be estimated.
@@ -188,11 +198,14 @@ fn require_room(common: &Common, options: &BackupOptions, library: &Path, direct
 /// The facts of the library, and the estimated size of its archive.
 fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(crate::database::Facts, u64)> {
     let timeout = common.timeout.unwrap_or(cli::DEFAULT_TIMEOUT);
-    let live = Live::open(library, &cli::scratch_directory(), timeout).map_err(cli::with_scratch_named)?;
-    let facts = live.facts()?;
-    let estimated = estimate(live.connection(), &facts, options.level)?;
-    live.close()?;
-    Ok((facts, estimated))
+    let look = || {
+        let live = Live::open(library, &cli::scratch_directory(), timeout)?;
+        let facts = live.facts()?;
+        let estimated = estimate(live.connection(), &facts, options.level)?;
+        live.close()?;
+        Ok((facts, estimated))
+    };
+    look().map_err(|error| cli::advise(cli::with_scratch_named(error), &common.line()))
 }
 
 fn dry_run(
@@ -202,17 +215,16 @@ fn dry_run(
     destination: &Destination,
     time: Time,
 ) -> anyhow::Result<u8> {
+    // What the real one would meet before it reads anything, and after.
+    require_place(destination.directory(), 0)?;
     let (facts, estimated) = look(common, options, library)?;
+    require_place(destination.directory(), estimated.saturating_mul(2))?;
     let output = match destination {
         Destination::File(path) => path.clone(),
         Destination::Directory(directory) => candidates(directory, time, false)
             .find(|path| path.symlink_metadata().is_err())
-            .context("no name is free for the backup")?,
+            .ok_or_else(|| Kind::Failed.error("the name of the backup is taken already"))?,
     };
-    let directory = destination.directory();
-    if directory.is_dir() {
-        require_space(directory, estimated.saturating_mul(2))?;
-    }
     let (min, max) = (estimated - estimated / 10, estimated + estimated / 10);
     if common.json {
         cli::print_json(&json!({

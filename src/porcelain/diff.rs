@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::Common;
 use super::pipeline::{Ends, Stage, run};
-use super::restore::choose;
+use super::{Common, meant};
 use crate::cli::{self, Reported};
 
 /// What `diff` can be told.
@@ -21,8 +20,7 @@ pub struct DiffOptions {
 
 /// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
 pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
-    let directory = common.backup_directory()?;
-    let named = |operand: &Path| choose(Some(operand), &directory).map(|(backup, _)| backup);
+    let named = |operand: &Path| meant(common, operand).map(|meant| meant.path);
     let old = named(options.old.as_deref().unwrap_or(Path::new("latest")))?;
     let new = match &options.new {
         Some(new) => named(new)?,
@@ -32,13 +30,13 @@ pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
     if options.stat {
         args.push("--stat".into());
     }
-    args.extend(["--".into(), old.into(), new.into()]);
     let ends = Ends {
         capture: !cli::is_terminal(std::io::stderr()),
         documented: common.json,
         ..Ends::default()
     };
-    match run(vec![Stage::new("vpo-diff", args)], ends, common.verbose) {
+    let stage = Stage::new("vpo-diff", args).operands([old, new]);
+    match run(vec![stage], ends, &common.line(), common.verbose).result {
         Ok(()) => Ok(0),
         // No failure: there are differences.
         Err(error)

@@ -40,8 +40,10 @@ fails or is killed leaves nothing, and no file is overwritten.
         summary: "put a backup in the place of the library",
         about: "\
 Verifies a backup and replaces the library by it, after a question. BACKUP is a
-file, a name in the backup directory, 'latest', or '-' for stdin; without it, on
-a terminal, the backups are listed and one is asked for.
+file, a name in the backup directory, 'latest', 'replaced' (the newest safety
+backup: it undoes the last restore), a day as 2026-02-05, a time as
+2026-02-05T143022Z, or '-' for stdin; without it, on a terminal, the backups are
+listed and one is asked for.
 ",
         options: "  -y, --yes             replace an existing library without a question
       --dry-run         make every check and change nothing
@@ -75,7 +77,7 @@ Lists the backups of the backup directory, newest first.
         summary: "prove that backups are whole",
         about: "\
 Reads every byte of the named backups, or of all in the backup directory, and
-checks the databases inside.
+checks the databases inside. BACKUP is what it is for restore.
 ",
         options: "",
         examples: "  vpo-library verify

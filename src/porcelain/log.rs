@@ -4,6 +4,7 @@ use std::fs::{File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -13,11 +14,23 @@ use crate::archive::Metadata;
 use crate::cli;
 use crate::failure;
 use crate::files::{Identity, Inputs};
+use crate::signals::{self, Deferral};
 use crate::time::Time;
 
 /// What is known of one run, and where it is to be written.
+///
+/// A signal may end the process at any moment, and the line is written then, too; so it is shared with whoever obeys
+/// signals, and taken by the one of both that writes it.
 pub struct Log {
-    file: Option<PathBuf>,
+    started: Instant,
+    prepared: Option<Entry>,
+    entry: Arc<Mutex<Option<Entry>>>,
+    restored: bool,
+    deferral: Option<Deferral>,
+}
+
+struct Entry {
+    file: PathBuf,
     started: Instant,
     line: Line,
 }
@@ -41,39 +54,43 @@ struct Line {
 impl Log {
     /// Begins the line of a command; without `file` nothing will be written.
     pub fn begin(file: Option<PathBuf>, command: &'static str) -> Self {
-        Log {
+        let started = Instant::now();
+        let wanted = file.is_some();
+        let prepared = file.map(|file| Entry {
             file,
-            started: Instant::now(),
-            line: Line {
-                time: Time::now().to_string(),
-                command,
-                outcome: "success",
-                exit_code: 0,
-                error: None,
-                database_path: None,
-                backup_path: None,
-                archive_size_bytes: None,
-                database_size_bytes: None,
-                database_sha256: None,
-                duration_seconds: 0.0,
-            },
+            started,
+            line: Line::begin(command),
+        });
+        let entry = Arc::default();
+        if wanted {
+            let entry: Arc<Mutex<_>> = Arc::clone(&entry);
+            signals::at_end(move |signal| {
+                let error = format!("ended by signal {signal}");
+                write(&entry, "failure", cli::signal_status(signal), Some(error));
+            });
+        }
+        Log {
+            started,
+            prepared,
+            entry,
+            restored: false,
+            deferral: None,
         }
     }
 
-    /// Names what the run reads and will have written: standard output and the log have to be other files.
+    /// Names what the run reads and will have written: standard output and the log have to be other files. Before that
+    /// nothing is written into the log.
     ///
     /// # Errors
     /// [`crate::failure::Kind::Usage`]; a log that is one of them gets no line.
     pub fn protect(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
-        let shown = |file: &PathBuf| format!("the log '{}'", file.display());
-        let refused = self
-            .file
-            .as_ref()
-            .map(|file| inputs.refuse(Identity::at(file), &shown(file)));
-        if let Some(Err(_)) = refused {
-            self.file = None;
-        }
-        cli::protect(inputs).and(refused.unwrap_or(Ok(())))
+        let refused = self.prepared.take().map_or(Ok(()), |entry| {
+            let shown = format!("the log '{}'", entry.file.display());
+            inputs.refuse(Identity::at(&entry.file), &shown)?;
+            *lock(&self.entry) = Some(entry);
+            Ok(())
+        });
+        cli::protect(inputs).and(refused)
     }
 
     /// When the command began.
@@ -82,44 +99,112 @@ impl Log {
     }
 
     /// Notes the library.
-    pub fn library(&mut self, path: &Path) {
-        self.line.database_path = Some(path.to_string_lossy().into_owned());
+    pub fn library(&self, path: &Path) {
+        self.note(|line| line.database_path = Some(absolute(path)));
     }
 
     /// Notes the backup.
-    pub fn backup(&mut self, path: &Path) {
-        self.line.backup_path = Some(path.to_string_lossy().into_owned());
+    pub fn backup(&self, path: &Path) {
+        self.note(|line| line.backup_path = Some(absolute(path)));
     }
 
     /// Notes what is known of the archive.
-    pub fn archive(&mut self, size: u64, metadata: &Metadata) {
-        self.line.archive_size_bytes = Some(size);
-        self.line.database_size_bytes = Some(metadata.database_size_bytes);
-        self.line.database_sha256.clone_from(&metadata.database_sha256);
+    pub fn archive(&self, size: u64, metadata: &Metadata) {
+        self.note(|line| {
+            line.archive_size_bytes = Some(size);
+            line.database_size_bytes = Some(metadata.database_size_bytes);
+            line.database_sha256.clone_from(&metadata.database_sha256);
+        });
+    }
+
+    /// Notes that the library is replaced, whatever comes now.
+    pub fn restored(&mut self) {
+        self.restored = true;
+    }
+
+    /// From here to the end of the command signals wait: what is done is told first.
+    pub fn hold(&mut self) {
+        self.deferral.get_or_insert_with(Deferral::new);
     }
 
     /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
-    pub fn end(mut self, result: &anyhow::Result<u8>) {
-        let Some(file) = &self.file else { return };
-        match result {
-            Ok(code) => self.line.exit_code = *code,
-            Err(error) => {
-                let reported = error.downcast_ref::<cli::Reported>();
-                self.line.exit_code = reported.map_or_else(|| failure::kind(error).code(), |r| r.status);
-                self.line.error = Some(failure::describe(error));
-            }
+    pub fn end(self, result: &anyhow::Result<u8>) {
+        let code = match (signals::pending(), result) {
+            (Some(signal), _) => cli::signal_status(signal),
+            (None, Ok(code)) => *code,
+            (None, Err(error)) => cli::status(error),
+        };
+        let error = match result {
+            Ok(0) => None,
+            Ok(code) => Some(format!("ended with status {code}")),
+            Err(error) => Some(failure::describe(error)),
+        };
+        let outcome = match (&error, self.restored, signals::pending()) {
+            (None, ..) | (_, true, Some(_)) => "success",
+            _ => "failure",
+        };
+        write(&self.entry, outcome, code, error);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Line)) {
+        if let Some(entry) = &mut *lock(&self.entry) {
+            change(&mut entry.line);
         }
-        if self.line.exit_code != 0 {
-            self.line.outcome = "failure";
+    }
+}
+
+impl Line {
+    fn begin(command: &'static str) -> Self {
+        Line {
+            time: Time::now().to_string(),
+            command,
+            outcome: "success",
+            exit_code: 0,
+            error: None,
+            database_path: None,
+            backup_path: None,
+            archive_size_bytes: None,
+            database_size_bytes: None,
+            database_sha256: None,
+            duration_seconds: 0.0,
         }
-        self.line.duration_seconds = cli::seconds(self.started.elapsed());
-        if let Err(error) = append(file, &self.line) {
-            let shown = file.display();
-            cli::note(&format!(
-                "vpo-library: warning: cannot write the log '{shown}': {}",
-                failure::describe(&error)
-            ));
-        }
+    }
+}
+
+/// A path as it will still be right where the log is read; `-` is no path.
+fn absolute(path: &Path) -> String {
+    let absolute = match path.to_str() {
+        Some("-") => path.to_owned(),
+        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
+    };
+    absolute.to_string_lossy().into_owned()
+}
+
+fn lock(entry: &Mutex<Option<Entry>>) -> MutexGuard<'_, Option<Entry>> {
+    // Nothing that holds this lock can panic half-way through a change.
+    entry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Completes the line and writes it, unless that has been done. The lock is held meanwhile: nobody ends the process
+/// before it is written.
+fn write(entry: &Mutex<Option<Entry>>, outcome: &'static str, exit_code: u8, error: Option<String>) {
+    let mut entry = lock(entry);
+    let Some(Entry { file, started, line }) = entry.take() else {
+        return;
+    };
+    let line = Line {
+        outcome,
+        exit_code,
+        error,
+        duration_seconds: cli::seconds(started.elapsed()),
+        ..line
+    };
+    if let Err(error) = append(&file, &line) {
+        let shown = file.display();
+        cli::note(&format!(
+            "vpo-library: warning: cannot write the log '{shown}': {}",
+            failure::describe(&error)
+        ));
     }
 }
 

@@ -6,6 +6,7 @@ mod help;
 mod log;
 mod pipeline;
 mod restore;
+mod trace;
 mod verify;
 
 pub use backup::{BackupOptions, backup};
@@ -15,14 +16,15 @@ pub use log::Log;
 pub use restore::{RestoreOptions, restore};
 pub use verify::{backups, verify};
 
-use std::cmp::Reverse;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::backups::Backup;
-use crate::cli;
+use crate::backups::Selector;
+use crate::cli::{self, CommandLine};
+use crate::failure::{Kind, kind};
 use crate::files::Inputs;
+use crate::time::Time;
 
 /// What all commands have in common.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +80,16 @@ impl Common {
         args
     }
 
+    /// How the person would type another command about the same library and backup directory.
+    fn line(&self) -> CommandLine {
+        let library = cli::named_library(self.db.as_deref());
+        let directory = cli::named_backup_directory(self.backup_directory.as_deref());
+        let line = CommandLine::this("vpo-library")
+            .option("--db", library.as_deref())
+            .option("--backup-dir", directory.as_deref());
+        self.timeout_option().iter().fold(line, |line, word| line.word(word))
+    }
+
     fn timeout_option(&self) -> Vec<OsString> {
         match self.timeout {
             Some(timeout) => vec!["--timeout".into(), timeout.as_secs_f64().to_string().into()],
@@ -86,22 +98,64 @@ impl Common {
     }
 }
 
-/// The file that an operand names: a path, or the name of a backup as the listing shows it.
-fn named_backup(operand: &Path, directory: &Path) -> PathBuf {
-    let bare = operand.components().count() == 1;
-    let listed = directory.join(operand);
-    if bare && !operand.exists() && listed.is_file() {
-        listed
-    } else {
-        operand.to_owned()
-    }
+/// The backup that an operand means.
+struct Meant {
+    path: PathBuf,
+    /// What would be meant without it, the newest that lists as whole: only where the backup was chosen by its age.
+    older: Option<PathBuf>,
 }
 
-/// The backups that `latest` may mean, newest first: safety backups are not among them.
-fn ordinary_backups(directory: &Path) -> anyhow::Result<Vec<Backup>> {
-    let mut backups = crate::backups::list(directory)?;
-    backups.retain(|backup| !backup.replaced);
-    // The listing orders the backups of one second by name, which is not the order in which they were made.
-    backups.sort_by_key(|backup| Reverse((backup.created_at, backup.number)));
-    Ok(backups)
+/// Finds the backup that `operand` means: `latest`, `replaced`, a path, a day, a time, or a name in `directory`.
+///
+/// # Errors
+/// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day.
+fn meant(common: &Common, operand: &Path) -> anyhow::Result<Meant> {
+    if operand == Path::new("-") {
+        cli::require_input()?;
+    }
+    let directory = common.backup_directory()?;
+    let exactly = |path: PathBuf| Ok(Meant { path, older: None });
+    let selector = operand.to_str().and_then(Selector::parse);
+    match selector {
+        Some(Selector::Latest | Selector::Replaced) => {}
+        _ if operand.symlink_metadata().is_ok() => return exactly(operand.to_owned()),
+        Some(Selector::Day(_)) => {}
+        Some(Selector::Name(name)) => return exactly(directory.join(name)),
+        None => {
+            let listed = directory.join(operand);
+            let bare = operand.components().count() == 1 && operand != Path::new("-");
+            return exactly(if bare && listed.is_file() {
+                listed
+            } else {
+                operand.to_owned()
+            });
+        }
+    }
+    let backups = match crate::backups::list(&directory) {
+        Err(error) if kind(&error) == Kind::NotFound => Vec::new(),
+        listed => listed?,
+    };
+    let candidates = selector.map_or(Vec::new(), |selector| selector.candidates(&backups, Time::now()));
+    let Some((first, others)) = candidates.split_first() else {
+        return Err(none_of(common, operand, &directory));
+    };
+    let older = others.iter().find(|backup| backup.summary.is_ok());
+    Ok(Meant {
+        path: first.path.clone(),
+        older: older.map(|backup| backup.path.clone()),
+    })
+}
+
+fn none_of(common: &Common, operand: &Path, directory: &Path) -> anyhow::Error {
+    let shown = directory.display();
+    let message = match operand.to_str() {
+        Some("latest") => format!("there are no backups in '{shown}'"),
+        Some("replaced") => format!("there are no safety backups in '{shown}'"),
+        _ => format!("there is no backup of {} in '{shown}'", operand.display()),
+    };
+    let list = common.line().arg("backups");
+    Kind::NotFound
+        .because(message)
+        .hint(list.after("name a file, or the directory with --backup-dir; to see what is there"))
+        .into()
 }

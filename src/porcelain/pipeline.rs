@@ -1,53 +1,67 @@
 //! Sibling programs, joined by pipes, and the one reason for which they failed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::JoinHandle;
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, poll};
 use signal_hook::consts::SIGPIPE;
 
-use crate::cli::{self, Reported};
+use super::trace::shown;
+use crate::cli::{self, CommandLine, Reported, Told};
 use crate::failure::Kind;
+use crate::files::uninterrupted;
 use crate::signals::{self, Deferral};
 
 /// What a program may have to say, in bytes: an error line, or a warning or two.
-const MAX_MESSAGES: u64 = 64 * 1024;
+const MAX_MESSAGES: usize = 64 * 1024;
 
 /// A program of the pipeline and its arguments.
 pub struct Stage {
-    program: &'static str,
-    args: Vec<OsString>,
-    /// A descriptor that the program finds as `/dev/fd/N`.
-    inherited: Option<OwnedFd>,
+    pub(super) program: &'static str,
+    pub(super) words: Vec<Word>,
+    /// The option and the descriptor that the program finds as `/dev/fd/N`.
+    inherited: Option<(&'static str, OwnedFd)>,
+}
+
+/// What stands on the command line of a program.
+pub(super) enum Word {
+    Plain(OsString),
+    Path(PathBuf),
 }
 
 impl Stage {
-    /// A sibling program.
-    pub fn new(program: &'static str, args: impl IntoIterator<Item = OsString>) -> Self {
+    /// A sibling program with its options.
+    pub fn new(program: &'static str, options: impl IntoIterator<Item = OsString>) -> Self {
         Stage {
             program,
-            args: args.into_iter().collect(),
+            words: options.into_iter().map(Word::Plain).collect(),
             inherited: None,
         }
     }
 
-    /// Adds an operand.
-    pub fn operand(&mut self, path: &Path) {
-        self.args.push("--".into());
-        self.args.push(path.into());
+    /// Adds an option whose value is a path.
+    pub fn path_option(mut self, option: &str, path: impl Into<PathBuf>) -> Self {
+        self.words.push(Word::Plain(option.into()));
+        self.words.push(Word::Path(path.into()));
+        self
+    }
+
+    /// Adds the operands, which come last.
+    pub fn operands(mut self, paths: impl IntoIterator<Item = PathBuf>) -> Self {
+        self.words.push(Word::Plain("--".into()));
+        self.words.extend(paths.into_iter().map(Word::Path));
+        self
     }
 
     /// Adds an option whose value is the path of a descriptor that only this program inherits.
-    pub fn with_descriptor(mut self, option: &str, descriptor: OwnedFd) -> Self {
-        self.args.push(option.into());
-        self.args.push(format!("/dev/fd/{}", descriptor.as_raw_fd()).into());
-        self.inherited = Some(descriptor);
+    pub fn with_descriptor(mut self, option: &'static str, descriptor: OwnedFd) -> Self {
+        self.inherited = Some((option, descriptor));
         self
     }
 }
@@ -63,44 +77,60 @@ pub struct Ends {
     pub capture: bool,
     /// The last program prints a JSON document on our standard output, also when it fails.
     pub documented: bool,
+    /// Leave it to the caller to tell why it failed.
+    pub untold: bool,
+}
+
+/// How a pipeline ended.
+pub struct Ended {
+    /// [`Reported`] for the first stage that failed for a reason of its own.
+    pub result: anyhow::Result<()>,
+    /// The library is replaced, whatever came afterwards.
+    pub restored: bool,
 }
 
 struct Running {
     program: &'static str,
     child: Child,
-    messages: Option<JoinHandle<String>>,
+    stderr: Option<ChildStderr>,
+    messages: Vec<u8>,
+    told: PipeReader,
 }
 
 struct Finished {
     program: &'static str,
     status: ExitStatus,
-    /// What it said on stderr; `None` where it wrote to ours.
-    messages: Option<String>,
+    /// What it said on stderr, as far as that was read.
+    messages: String,
+    told: Told,
 }
 
 /// Runs the stages, each one's output the next one's input, and waits for all of them. Signals are passed on to them.
-///
-/// # Errors
-/// [`Reported`] for the first stage that failed for a reason of its own.
-pub fn run(stages: Vec<Stage>, ends: Ends, verbose: bool) -> anyhow::Result<()> {
+/// `line` is how the person would go on: `vpo-library` with the options of this run.
+pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) -> Ended {
     if verbose {
         cli::note(&shown(&stages));
     }
     let _deferral = Deferral::new();
-    let documented = ends.documented;
-    let mut running: Vec<Running> = Vec::new();
+    let (documented, untold) = (ends.documented, ends.untold);
+    let mut running = Vec::new();
     // If one can't be started, those before it find their pipe closed and end by themselves.
-    let spawned = spawn_all(stages, ends, &mut running);
-    let mut finished = Vec::new();
-    for running in running {
-        finished.push(running.wait()?);
-    }
-    spawned?;
-    signals::check()?;
-    judge(finished, documented)
+    let spawned = spawn_all(stages, ends, line, &mut running);
+    let listened = listen(&mut running);
+    let finished: anyhow::Result<Vec<_>> = running.into_iter().map(Running::wait).collect();
+    let restored = finished.as_ref().is_ok_and(|all| all.iter().any(|f| f.told.restored));
+    let result = spawned.and(listened).and(finished).and_then(|finished| {
+        // A signal is reason enough, unless something has been done that has to be told.
+        if !restored {
+            signals::check()?;
+        }
+        first_failure(finished, documented, untold)?;
+        Ok(signals::check()?)
+    });
+    Ended { result, restored }
 }
 
-fn spawn_all(stages: Vec<Stage>, ends: Ends, running: &mut Vec<Running>) -> anyhow::Result<()> {
+fn spawn_all(stages: Vec<Stage>, ends: Ends, line: &CommandLine, running: &mut Vec<Running>) -> anyhow::Result<()> {
     let last = stages.len().saturating_sub(1);
     let mut input = ends.input.map_or(Stdio::inherit(), Stdio::from);
     let mut output = Some(ends.output.map_or(Stdio::inherit(), Stdio::from));
@@ -110,117 +140,132 @@ fn spawn_all(stages: Vec<Stage>, ends: Ends, running: &mut Vec<Running>) -> anyh
         } else {
             Stdio::piped()
         };
-        let capture = ends.capture || i > 0;
-        let mut started = spawn(stage, input, stdout, capture)?;
+        let stderr = match ends.capture || i > 0 {
+            true => Stdio::piped(),
+            false => Stdio::inherit(),
+        };
+        let mut started = spawn(stage, line, [input, stdout, stderr])?;
         input = started.child.stdout.take().map_or(Stdio::null(), Stdio::from);
         running.push(started);
     }
     Ok(())
 }
 
-fn spawn(stage: Stage, stdin: Stdio, stdout: Stdio, capture: bool) -> anyhow::Result<Running> {
-    let Stage {
-        program,
-        args,
-        inherited,
-    } = stage;
-    if let Some(descriptor) = &inherited {
-        rustix::io::fcntl_setfd(descriptor.as_fd(), rustix::io::FdFlags::empty())
-            .map_err(std::io::Error::from)
-            .context("cannot pass on a descriptor")?;
+fn spawn(stage: Stage, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) -> anyhow::Result<Running> {
+    let (told, tells) = io::pipe().context("cannot make a pipe")?;
+    let path = sibling(stage.program);
+    let mut command = Command::new(&path);
+    if let Some((option, descriptor)) = &stage.inherited {
+        pass_on(descriptor)?;
+        command.arg(option).arg(format!("/dev/fd/{}", descriptor.as_raw_fd()));
     }
-    let path = sibling(program);
-    let stderr = if capture { Stdio::piped() } else { Stdio::inherit() };
-    let child = Command::new(&path)
-        .args(args)
-        .stdin(stdin)
-        .stdout(stdout)
-        .stderr(stderr)
-        .spawn();
-    // Closed before the next program starts, which must not inherit it.
-    drop(inherited);
+    pass_on(&tells)?;
+    command.env(cli::CALLER_VARIABLE, cli::caller_value(tells.as_raw_fd(), line));
+    let words = stage.words.iter().map(|word| match word {
+        Word::Plain(text) => text.as_os_str(),
+        Word::Path(path) => path.as_os_str(),
+    });
+    command.args(words).stdin(stdin).stdout(stdout).stderr(stderr);
+    let child = command.spawn();
+    // Closed before the next program starts, which must not inherit them.
+    drop((stage.inherited, tells));
     let mut child = child.map_err(|error| {
         Kind::Failed
             .because(format!("cannot run '{}'", path.display()))
-            .hint("the seven programs of vpo-library belong together, in one directory or on PATH")
+            .hint("the programs of vpo-library belong together, in one directory or on PATH")
             .source(error)
     })?;
     signals::register_child(child.id());
-    let messages = child.stderr.take().map(|stderr| {
-        std::thread::spawn(move || {
-            let mut text = Vec::new();
-            let mut stderr = stderr;
-            // What can't be read is not there to be told.
-            let _ = stderr.by_ref().take(MAX_MESSAGES).read_to_end(&mut text);
-            let _ = std::io::copy(&mut stderr, &mut std::io::sink());
-            String::from_utf8_lossy(&text).into_owned()
-        })
-    });
     Ok(Running {
-        program,
+        program: stage.program,
+        stderr: child.stderr.take(),
         child,
-        messages,
+        messages: Vec::new(),
+        told,
     })
+}
+
+/// Lets the next program inherit a descriptor.
+fn pass_on(descriptor: &impl AsFd) -> anyhow::Result<()> {
+    rustix::io::fcntl_setfd(descriptor, rustix::io::FdFlags::empty())
+        .map_err(io::Error::from)
+        .context("cannot pass on a descriptor")
+}
+
+/// Reads what the programs say, all of them at once, until they have ended.
+fn listen(running: &mut [Running]) -> anyhow::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        let mut speaking: Vec<&mut Running> = running.iter_mut().filter(|r| r.stderr.is_some()).collect();
+        if speaking.is_empty() {
+            return Ok(());
+        }
+        let mut ready: Vec<_> = speaking
+            .iter()
+            .filter_map(|r| Some(PollFd::new(r.stderr.as_ref()?, PollFlags::IN)))
+            .collect();
+        uninterrupted(|| Ok(poll(&mut ready, None)?)).context("cannot wait for a program")?;
+        let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (running, _) in speaking.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
+            let Some(stderr) = &mut running.stderr else { continue };
+            match uninterrupted(|| stderr.read(&mut buffer)) {
+                // What can't be read is not there to be told.
+                Ok(0) | Err(_) => running.stderr = None,
+                Ok(n) => {
+                    let room = MAX_MESSAGES - running.messages.len();
+                    running.messages.extend_from_slice(&buffer[..n.min(room)]);
+                }
+            }
+        }
+    }
 }
 
 impl Running {
     fn wait(mut self) -> anyhow::Result<Finished> {
         let id = self.child.id();
-        let status = self
-            .child
-            .wait()
-            .with_context(|| format!("cannot wait for {}", self.program));
+        let status = self.child.wait();
         signals::forget_child(id);
         Ok(Finished {
             program: self.program,
-            status: status?,
-            messages: self.messages.map(|thread| thread.join().unwrap_or_default()),
+            status: status.with_context(|| format!("cannot wait for {}", self.program))?,
+            messages: String::from_utf8_lossy(&self.messages).into_owned(),
+            told: Told::read(self.told),
         })
     }
 }
 
 /// Prints what the programs had to say, but of several errors only that of the first stage, in the order of the
 /// pipeline, that failed for a reason of its own.
-fn judge(finished: Vec<Finished>, documented: bool) -> anyhow::Result<()> {
+fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) -> anyhow::Result<()> {
     let failed: Vec<usize> = (0..finished.len()).filter(|i| !finished[*i].status.success()).collect();
     let own = |i: &&usize| finished[**i].status.signal() != Some(SIGPIPE);
-    let guilty = failed.iter().find(own).copied();
+    let first = failed.iter().find(own).copied();
     for (i, program) in finished.iter().enumerate() {
-        if let Some(messages) = &program.messages
-            && (program.status.success() || Some(i) == guilty)
-        {
-            for line in messages.lines() {
-                cli::note(line);
-            }
+        if program.status.success() || (Some(i) == first && !untold) {
+            program.messages.lines().for_each(cli::note);
         }
     }
-    let Some(guilty) = guilty else {
+    let Some(first) = first else {
         // Whoever read our output went away.
         return match failed.is_empty() {
             true => Ok(()),
-            false => Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe).into()),
+            false => Err(io::Error::from(io::ErrorKind::BrokenPipe).into()),
         };
     };
     let Finished {
-        program,
-        status,
-        messages,
-    } = &finished[guilty];
+        program, status, told, ..
+    } = finished.swap_remove(first);
     if let Some(signal) = status.signal() {
         return Err(Kind::Failed.error(format!("{program} was ended by signal {signal}")));
     }
-    let code = status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(Kind::Failed.code());
-    let line = messages.as_deref().and_then(|messages| {
-        let prefix = format!("{program}: ");
-        let mut lines = messages.lines().filter_map(|line| line.strip_prefix(&prefix));
-        lines.rfind(|line| !line.starts_with("warning: "))
-    });
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    let code = code.unwrap_or(Kind::Failed.code());
     Err(Reported {
         status: code,
-        message: line.map_or_else(|| format!("{program} ended with status {code}"), str::to_owned),
+        message: told
+            .error
+            .unwrap_or_else(|| format!("{program} ended with status {code}")),
+        hint: told.hint,
         documented,
     }
     .into())
@@ -228,20 +273,9 @@ fn judge(finished: Vec<Finished>, documented: bool) -> anyhow::Result<()> {
 
 /// A sibling program: beside this one, else on PATH.
 fn sibling(program: &str) -> PathBuf {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|exe| Some(exe.parent()?.join(program)));
+    let typed = || Some(PathBuf::from(std::env::args_os().next()?)).filter(|path| path.components().count() > 1);
+    // Without /proc, only the command line may tell where this one is.
+    let this = std::env::current_exe().ok().or_else(typed);
+    let beside = this.and_then(|this| Some(this.parent()?.join(program)));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| program.into())
-}
-
-/// The pipeline as a person would type it.
-fn shown(stages: &[Stage]) -> String {
-    let words = |stage: &Stage| {
-        let args = stage.args.iter().map(|arg| cli::quoted(OsStr::new(arg).as_ref()));
-        std::iter::once(stage.program.to_owned())
-            .chain(args)
-            .collect::<Vec<_>>()
-            .join(" ")
-    };
-    stages.iter().map(words).collect::<Vec<_>>().join(" | ")
 }

@@ -5,16 +5,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::pipeline::{Ends, Stage, run};
-use super::{Common, Log, named_backup, ordinary_backups};
+use super::{Common, Log, Meant, meant, none_of};
 use crate::archive::{Glimpse, glimpse};
-use crate::cli::{self, Reported};
+use crate::cli::{self, CommandLine, Reported};
 use crate::failure::{Kind, kind};
 use crate::time::Time;
 
 /// What `restore` can be told.
 #[derive(Clone, Debug, Default)]
 pub struct RestoreOptions {
-    /// A path, `latest`, or `-`.
+    /// A path, a name, `latest` and the like, or `-`.
     pub backup: Option<PathBuf>,
     /// `--yes`
     pub yes: bool,
@@ -32,17 +32,39 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
     let library = library?;
     log.library(&library);
-    let directory = common.backup_directory()?;
-    let (backup, older) = choose(options.backup.as_deref(), &directory)?;
-    log.backup(&backup);
-    note_archive(&backup, log);
+    let Meant { path, older } = choose(common, options.backup.as_deref())?;
+    log.backup(&path);
+    note_archive(&path, log);
+    let ends = Ends {
+        // On a terminal it may have to ask.
+        capture: !cli::is_terminal(io::stderr()),
+        documented: common.json,
+        ..Ends::default()
+    };
+    let stage = stage(common, options, &library)?.operands([path]);
+    // Whether the library was replaced is written into the log, whatever signal comes.
+    log.hold();
+    let ended = run(vec![stage], ends, &common.line(), common.verbose);
+    if ended.restored {
+        log.restored();
+    }
+    if let (Some(error), Some(older)) = (ended.result.as_ref().err(), older)
+        && error.downcast_ref::<Reported>().map(|reported| reported.status) == Some(Kind::InvalidArchive.code())
+    {
+        let line = again(common, options).path(&older);
+        cli::note(&format!("hint: {}", line.after("restore the next older backup")));
+    }
+    ended.result.map(|()| 0)
+}
 
+fn stage(common: &Common, options: &RestoreOptions, library: &Path) -> anyhow::Result<Stage> {
     let mut args = common.passed_on(true);
     args.extend(common.timeout_option());
     for (wanted, option) in [
         (options.yes, "--yes"),
         (options.dry_run, "--dry-run"),
         (common.progress(), "--progress"),
+        (options.no_safety_backup, "--no-safety-backup"),
     ] {
         if wanted {
             args.push(option.into());
@@ -51,70 +73,54 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     if let Some(schema) = &options.current_schema {
         args.extend(["--current-schema".into(), schema.clone()]);
     }
-    if !options.no_safety_backup {
-        args.extend(["--safety-dir".into(), directory.into()]);
-    }
-    args.extend(["--db".into(), library.into(), "--".into(), backup.into()]);
-    let ends = Ends {
-        // On a terminal it may have to ask.
-        capture: !cli::is_terminal(io::stderr()),
-        documented: common.json,
-        ..Ends::default()
-    };
-    let result = run(vec![Stage::new("vpo-unpack-restore", args)], ends, common.verbose);
-    if let Err(error) = &result
-        && let Some(reported) = error.downcast_ref::<Reported>()
-        && reported.status == Kind::InvalidArchive.code()
-        && let Some(older) = older
-    {
-        let older = cli::quoted(&older);
-        cli::note(&format!(
-            "hint: restore the next older backup: vpo-library restore {older}"
-        ));
-    }
-    result.map(|()| 0)
+    let stage = Stage::new("vpo-unpack-restore", args).path_option("--db", library);
+    Ok(match options.no_safety_backup {
+        true => stage,
+        false => stage.path_option("--safety-dir", common.backup_directory()?),
+    })
 }
 
-/// The backup that is meant, and for `latest` the next older one.
-pub(super) fn choose(operand: Option<&Path>, directory: &Path) -> anyhow::Result<(PathBuf, Option<PathBuf>)> {
+/// The same command once more, but for the backup and for consent.
+fn again(common: &Common, options: &RestoreOptions) -> CommandLine {
+    let mut line = common.line().arg("restore");
+    if options.no_safety_backup {
+        line = line.arg("--no-safety-backup");
+    }
+    if let Some(schema) = &options.current_schema {
+        line = line.arg("--current-schema").word(schema);
+    }
+    line
+}
+
+/// The backup that is meant.
+fn choose(common: &Common, operand: Option<&Path>) -> anyhow::Result<Meant> {
     match operand {
-        Some(operand) if operand == Path::new("-") => cli::require_input().map(|()| ("-".into(), None)),
-        Some(operand) if operand == Path::new("latest") => {
-            let mut backups = match ordinary_backups(directory) {
-                Err(error) if kind(&error) == Kind::NotFound => return Err(none_in(directory)),
-                listed => listed?.into_iter(),
-            };
-            let latest = backups.next().ok_or_else(|| none_in(directory))?;
-            Ok((latest.path, backups.next().map(|backup| backup.path)))
-        }
-        Some(operand) => Ok((named_backup(operand, directory), None)),
-        None => ask_which(directory).map(|backup| (backup, None)),
+        Some(operand) => meant(common, operand),
+        None => Ok(Meant {
+            path: ask_which(common)?,
+            older: None,
+        }),
     }
-}
-
-fn none_in(directory: &Path) -> anyhow::Error {
-    Kind::NotFound
-        .because(format!("there are no backups in '{}'", directory.display()))
-        .hint("name one: vpo-library restore FILE, or the directory: --backup-dir DIR")
-        .into()
 }
 
 /// Shows the list on the terminal and asks for a number.
-fn ask_which(directory: &Path) -> anyhow::Result<PathBuf> {
+fn ask_which(common: &Common) -> anyhow::Result<PathBuf> {
+    let directory = common.backup_directory()?;
     let usage = || {
+        let latest = common.line().arg("restore").arg("latest");
         Kind::Usage
             .because("no backup is named")
-            .hint("vpo-library restore FILE, or 'latest', or '-' for standard input")
+            .hint(latest.after("name a file, or '-' for standard input; or, for the newest backup"))
     };
     if !cli::is_terminal(io::stderr()) {
         return Err(usage().into());
     }
-    let backups = match crate::backups::list(directory) {
+    let backups = match crate::backups::list(&directory) {
         Err(error) if kind(&error) != Kind::NotFound => return Err(error),
         listed => listed.unwrap_or_default(),
     };
     if backups.is_empty() {
-        return Err(none_in(directory));
+        return Err(none_of(common, Path::new("latest"), &directory));
     }
     let width = cli::width(io::stderr()).unwrap_or(80);
     let mut question = cli::numbered(&backups, Time::now(), width).join("\n");
@@ -131,7 +137,7 @@ fn ask_which(directory: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// What the archive says of itself goes into the log; whether it is true is not decided here.
-fn note_archive(backup: &Path, log: &mut Log) {
+fn note_archive(backup: &Path, log: &Log) {
     if let Ok(file) = crate::backups::open_regular(backup)
         && let Ok(size) = file.metadata().map(|meta| meta.len())
         && let Ok(Glimpse::Blocks(metadata)) = glimpse(&file, size)

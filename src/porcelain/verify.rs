@@ -1,61 +1,49 @@
 //! `vpo-library verify` and `vpo-library backups`.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::pipeline::{Ends, Stage, run};
-use super::{Common, Log, named_backup};
-use crate::cli::{self, Reported};
+use super::{Common, Log, meant};
+use crate::cli;
 use crate::failure::Kind;
 
 /// Verifies the named backups, or every backup of the backup directory.
 pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::Result<u8> {
     log.protect(&common.inputs(None, operands))?;
-    let directory = common.backup_directory()?;
-    let mut args = common.passed_on(true);
+    let mut options = common.passed_on(true);
     if common.progress() {
-        args.push("--progress".into());
+        options.push("--progress".into());
     }
-    args.push("--".into());
-    if operands.is_empty() {
-        if !directory.is_dir() {
-            let message = format!("there is no backup directory '{}'", directory.display());
-            return Err(Kind::NotFound
-                .because(message)
-                .hint("'vpo-library backup' makes the first backup")
-                .into());
-        }
-        log.backup(&directory);
-        args.push(directory.into());
-    } else {
-        if let [operand] = operands {
-            log.backup(&named_backup(operand, &directory));
-        }
-        let named: Vec<PathBuf> = operands.iter().map(|o| named_backup(o, &directory)).collect();
-        if named.iter().any(|path| path == Path::new("-")) {
-            cli::require_input()?;
-        }
-        args.extend(named.into_iter().map(OsString::from));
+    let paths = match operands {
+        [] => vec![whole_directory(common)?],
+        _ => operands
+            .iter()
+            .map(|operand| Ok(meant(common, operand)?.path))
+            .collect::<anyhow::Result<Vec<_>>>()?,
+    };
+    if let [path] = &paths[..] {
+        log.backup(path);
     }
-    let capture = !cli::is_terminal(std::io::stderr());
+    let stage = Stage::new("vpo-verify", options).operands(paths);
     let ends = Ends {
-        capture,
+        capture: !cli::is_terminal(std::io::stderr()),
         documented: common.json,
         ..Ends::default()
     };
-    let verified = run(vec![Stage::new("vpo-verify", args)], ends, common.verbose);
-    // Its report says which and why; this is for the log.
-    verified
-        .map(|()| 0)
-        .map_err(|error| match error.downcast::<Reported>() {
-            Ok(reported) if reported.status == Kind::InvalidArchive.code() => Reported {
-                message: "a backup is not whole".into(),
-                ..reported
-            }
-            .into(),
-            Ok(reported) => reported.into(),
-            Err(error) => error,
-        })
+    let ended = run(vec![stage], ends, &common.line(), common.verbose);
+    ended.result.map(|()| 0)
+}
+
+fn whole_directory(common: &Common) -> anyhow::Result<PathBuf> {
+    let directory = common.backup_directory()?;
+    if !directory.is_dir() {
+        let message = format!("there is no backup directory '{}'", directory.display());
+        let backup = common.line().arg("backup");
+        let hint = backup.after("to make the first backup");
+        return Err(Kind::NotFound.because(message).hint(hint).into());
+    }
+    Ok(directory)
 }
 
 /// Lists the backups of the backup directory.
@@ -69,14 +57,16 @@ pub fn backups(common: &Common, max_age: Option<OsString>) -> anyhow::Result<u8>
     if let Some(age) = max_age {
         args.extend(["--max-age".into(), age]);
     }
+    let mut stage = Stage::new("vpo-ls-backups", args);
     // Where nobody named one, a missing directory is no error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
-        args.extend(["--path".into(), directory.into()]);
+        stage = stage.path_option("--path", directory);
     }
     let ends = Ends {
         documented: common.json,
         ..Ends::default()
     };
-    run(vec![Stage::new("vpo-ls-backups", args)], ends, common.verbose)?;
-    Ok(0)
+    run(vec![stage], ends, &common.line(), common.verbose)
+        .result
+        .map(|()| 0)
 }

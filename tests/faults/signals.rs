@@ -393,6 +393,7 @@ fn threads_that_can_not_be_started() {
             ("vpo-snapshot", &[][..]),
             ("vpo-verify", &["a.tar.gz"]),
             ("vpo-unpack-restore", &["--yes", "a.tar.gz"]),
+            ("vpo-library", &["backup"]),
         ] {
             let cmd = unprivileged(&world, "prlimit").arg(format!("--nproc={limit}:{limit}"));
             let program = world.home().parent().unwrap().join("bin").join(program);
@@ -661,7 +662,7 @@ fn without_permission() {
         let lines: Vec<_> = out.text().lines().collect();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(
-            lines[0].starts_with("bad ") && lines[0].contains("Permission denied"),
+            lines[0].starts_with("??  ") && lines[0].contains("Permission denied"),
             "{lines:?}"
         );
         assert!(lines[1].starts_with("ok "), "{lines:?}");

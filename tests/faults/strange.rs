@@ -257,7 +257,7 @@ fn a_device_that_fills_up_during_a_restore() {
                 std::fs::copy(&old, world.library()).unwrap();
                 let out = world
                     .cmd("vpo-unpack-restore")
-                    .args(["--yes", "--timeout", "0", "new.tar.gz"])
+                    .args(["--yes", "--no-safety-backup", "--timeout", "0", "new.tar.gz"])
                     .run();
                 let what = format!("{mode}, {kib} KiB: {} {}", out.status, out.stderr);
                 let is = |other: &Result<String, String>| content(&world.library()) == *other;

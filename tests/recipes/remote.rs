@@ -256,7 +256,7 @@ fn an_archive_from_there_is_restored_here() {
 
     place.accident();
     place
-        .manual("ssh nas cat x.tar.gz | vpo-unpack-restore --yes --safety-dir ~/.vpo/backups")
+        .manual("ssh nas cat x.tar.gz | vpo-unpack-restore --yes --safety-dir ~/replaced")
         .ok();
     place.recovered(&before);
     assert_eq!(place.sh("vpo-ls-backups --names | grep -c replaced").ok(), "2\n");

@@ -966,6 +966,19 @@ impl Terminal {
         String::from_utf8(shown).unwrap()
     }
 
+    /// Reads until `text` was shown, or nobody has the terminal open any more.
+    pub fn wait_for_or_end(&mut self, text: &str) -> String {
+        let mut shown = Vec::new();
+        let mut byte = [0];
+        while !String::from_utf8_lossy(&shown).contains(text) {
+            match self.device.read(&mut byte) {
+                Ok(1..) => shown.push(byte[0]),
+                _ => break,
+            }
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     #[track_caller]
     pub fn type_in(&mut self, text: &str) {
         self.device.write_all(text.as_bytes()).unwrap();

@@ -40,8 +40,8 @@ fn several() -> World {
 
 const ORDER: [&str; 5] = [
     "vpo-library-2026-03-01T000000Z-replaced.tar.gz",
-    "vpo-library-2026-02-05T143022Z.tar.gz",
     "vpo-library-2026-02-05T143022Z-2.tar.gz",
+    "vpo-library-2026-02-05T143022Z.tar.gz",
     "vpo-library-2026-02-05T14-30-22Z.tar.gz",
     "vpo-library-2029-01-01T000000Z.tar.gz",
 ];
@@ -417,4 +417,61 @@ fn links_and_special_files() {
         .map(|row| row["filename"].clone())
         .collect();
     assert!(!listed.contains(&json!("vpo-library-a.tar.gz")) && !listed.contains(&json!("vpo-library-c.tar.gz")));
+}
+
+/// What could not be read was called damaged.
+#[test]
+fn what_can_not_be_read_is_unknown() {
+    if !std::path::Path::new("/proc/self/mem").exists() {
+        return skipped("a file that can't be read", "there is no /proc/self/mem");
+    }
+    let world = World::new();
+    std::fs::create_dir(world.backups()).unwrap();
+    let name = |n: u32| world.backups().join(format!("vpo-library-2026-06-0{n}T000000Z.tar.gz"));
+    // Reading its beginning is an I/O error.
+    std::os::unix::fs::symlink("/proc/self/mem", name(1)).unwrap();
+    write(name(2), b"text");
+    world.backup_at(&name(3), 3, "2026-06-03T00:00:00Z");
+    let json = ls_only(&world);
+    let said: Vec<_> = json["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["status"])
+        .collect();
+    assert_eq!(said, ["whole", "damaged", "unknown"]);
+    let out = world.cmd("vpo-ls-backups").run().silent();
+    let words: Vec<_> = out
+        .text()
+        .lines()
+        .map(|line| ["damaged: ", "unknown: "].map(|word| line.contains(word)))
+        .skip(3)
+        .take(3)
+        .collect();
+    assert_eq!(words, [[false, false], [true, false], [false, true]], "{}", out.text());
+}
+
+/// A backup dated 2099 satisfied `--max-age` for ever.
+#[test]
+fn what_is_dated_ahead_is_not_young() {
+    let world = World::new();
+    std::fs::create_dir(world.backups()).unwrap();
+    let name = |time: &str| world.backups().join(format!("vpo-library-{time}.tar.gz"));
+    world.backup_at(&name("2099-01-01T000000Z"), 3, "2099-01-01T00:00:00Z");
+    let young = |code, needle: &str| {
+        let ls = world.cmd("vpo-ls-backups").args(["-q", "--max-age", "26h"]);
+        ls.run().fails(code, &[needle]);
+    };
+    young(1, "there is none");
+    world.backup_at(&name("2026-02-05T143022Z"), 3, TIME);
+    young(1, "the newest is of 2026-02-05 14:30:22 UTC");
+    // A day ahead may be a clock that is wrong.
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20);
+    world.backup_at(
+        &name("2026-02-05T143022Z-2"),
+        3,
+        &soon.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+    );
+    let ls = world.cmd("vpo-ls-backups").args(["-q", "--max-age", "26h"]);
+    ls.run().silent();
 }

@@ -1,7 +1,7 @@
 //! `vpo-unpack-restore`: the library is the old one or the new one, whole, whatever happens.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -12,6 +12,14 @@ use crate::strace;
 /// The library that is replaced.
 fn old() -> Sample {
     Sample { seed: 2, ..files(40) }
+}
+
+/// The only file in a directory.
+#[track_caller]
+fn only(dir: &Path) -> PathBuf {
+    let names = names(dir);
+    assert_eq!(names.len(), 1, "{names:?}");
+    dir.join(&names[0])
 }
 
 /// A world with an old library and, as `new.tar.gz`, a backup of another one; and the content of both.
@@ -160,7 +168,7 @@ fn a_sound_library_is_replaced_in_place() {
         );
         assert_eq!(mode(&library), 0o640);
         same_content("by its other name", &dump(&hard), &scene.new);
-        assert_eq!(names(&scene.world.home().join(".vpo")), ["library.db"]);
+        assert_eq!(names(&scene.world.home().join(".vpo")), ["backups", "library.db"]);
         // And VPO goes on with it.
         let mut peer = Peer::open(&library);
         peer.sql("PRAGMA journal_mode = WAL");
@@ -966,7 +974,8 @@ fn the_report_as_json() {
         (&json["schema_mismatch"], &json["file_count"]),
         (&json!(false), &json!(100))
     );
-    assert!(json["duration_seconds"].is_number() && json["safety_backup"].is_null());
+    assert!(json["duration_seconds"].is_number());
+    assert_eq!(json["safety_backup"], only(&scene.world.backups()).to_str().unwrap());
     let json = scene
         .cmd()
         .args(["-y", "--json"])
@@ -1002,4 +1011,109 @@ fn what_is_no_archive() {
         scene.cmd().args(["--dry-run", "."]).run().fails(2, &["is a directory"]);
     });
     assert!(!scene.world.path("safe").exists());
+}
+
+/// The README said "the old one is kept", and its own line kept nothing.
+#[test]
+fn the_replaced_library_is_kept() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let out = scene.restore(&[]).silent();
+    let kept = only(&world.backups());
+    assert!(
+        out.text()
+            .contains(&format!("The library as it was: {}\n", kept.display())),
+        "{}",
+        out.text()
+    );
+    same_content("kept", &dump_bytes(&unpack(&read(&kept)).0), &scene.old);
+
+    // In the backup directory, as the environment names it.
+    for (name, value, place) in [
+        ("VPO_BACKUP_DIR", "by name", "by name"),
+        ("VPO_DATA_DIR", "data", "data/backups"),
+    ] {
+        let cmd = scene.cmd().env(name, value).args(["--yes", "new.tar.gz"]);
+        cmd.run().silent();
+        only(&world.path(place));
+    }
+    scene.restore(&["--no-safety-backup"]).silent();
+    only(&world.backups());
+
+    let out = scene.restore(&["--no-safety-backup", "--safety-dir", "safe"]);
+    out.fails(2, &["--safety-dir", "--no-safety-backup"]);
+    assert!(!world.path("safe").exists());
+    scene.has_new_content();
+}
+
+/// The question was the same with and without a safety backup.
+#[test]
+fn the_question_says_what_becomes_of_the_library() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    let kept = |path: &Path| format!("  The library as it is now will be kept in {}", path.display());
+    let not = "  The library as it is now will NOT be kept.".to_owned();
+    let restore = || scene.cmd();
+    let wrapper = || world.cmd("vpo-library").arg("restore");
+    let cases: [(Cmd, String); 5] = [
+        (restore(), kept(&world.backups())),
+        (restore().args(["--safety-dir", "safe"]), kept(&world.path("safe"))),
+        (restore().arg("--no-safety-backup"), not.clone()),
+        (wrapper().args(["--backup-dir", "there"]), kept(&world.path("there"))),
+        (wrapper().arg("--no-safety-backup"), not),
+    ];
+    for (cmd, expected) in cases {
+        let (cmd, mut terminal) = cmd.arg("new.tar.gz").terminal(&[Stream::Err]);
+        let running = cmd.start();
+        let question = terminal.wait_for("[y/N] ");
+        terminal.type_in("n\n");
+        let rest = std::thread::spawn(|| terminal.rest());
+        running.finish().exits(1);
+        rest.join().unwrap();
+        assert!(
+            question.lines().any(|line| line.trim_end() == expected),
+            "{expected} | {question}"
+        );
+    }
+    // Of a damaged one no backup can be made.
+    let mut bytes = read(world.library());
+    bytes[100..4096].fill(0xff);
+    write(world.library(), &bytes);
+    let (cmd, mut terminal) = restore().arg("new.tar.gz").terminal(&[Stream::Err]);
+    let running = cmd.start();
+    let question = terminal.wait_for("[y/N] ");
+    terminal.type_in("n\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().exits(1);
+    rest.join().unwrap();
+    assert!(
+        question.contains("  The file that is there now will be kept beside it."),
+        "{question}"
+    );
+}
+
+/// Where no safety backup can be made, the next step names the options of the program that was typed.
+#[test]
+fn what_to_do_where_it_can_not_be_kept() {
+    let scene = Scene::new();
+    let world = &scene.world;
+    write(world.path("file"), b"");
+    let out = scene.refused(
+        40,
+        &["--safety-dir", "file"],
+        &["cannot make a safety backup in 'file'"],
+    );
+    assert!(out.hint().starts_with("--safety-dir DIR keeps"), "{}", out.stderr);
+    assert!(out.hint().contains("--no-safety-backup"), "{}", out.stderr);
+    let wrapper = world
+        .cmd("vpo-library")
+        .args(["--backup-dir", "file", "restore", "--yes", "new.tar.gz"]);
+    let out = unchanged(&world.home(), || wrapper.run()).fails(40, &["cannot make a safety backup in 'file'"]);
+    assert!(out.hint().starts_with("--backup-dir DIR keeps"), "{}", out.stderr);
+    assert!(out.hint().contains("--no-safety-backup"), "{}", out.stderr);
+    same_content("untouched", &dump(&world.library()), &scene.old);
+    // Where there is nothing to keep, nothing is asked of the directory.
+    std::fs::remove_file(world.library()).unwrap();
+    scene.restore(&["--safety-dir", "file"]).silent();
+    scene.has_new_content();
 }

@@ -85,6 +85,7 @@ fn the_report_as_json() {
         json!({
             "path": "good.tar.gz",
             "valid": true,
+            "status": "ok",
             "error": null,
             "vpo_version": format!("vpo-library/{}", env!("CARGO_PKG_VERSION")),
             "schema_version": 27,
@@ -100,8 +101,9 @@ fn the_report_as_json() {
             "source_path": null,
         })
     );
-    for (row, path) in [(&rows[1], "bad.tar.gz"), (&rows[2], "missing.tar.gz")] {
+    for (row, path, status) in [(&rows[1], "bad.tar.gz", "bad"), (&rows[2], "missing.tar.gz", "unknown")] {
         assert_eq!((&row["path"], &row["valid"]), (&json!(path), &json!(false)));
+        assert_eq!(row["status"], status);
         assert!(row["error"].as_str().is_some_and(|error| !error.is_empty()), "{row}");
     }
     let out = world.cmd("vpo-verify").args(["--json", "good.tar.gz"]).run().silent();
@@ -129,7 +131,8 @@ fn all_are_checked_and_the_worst_counts() {
     let lines: Vec<_> = out.text().lines().collect();
     assert_eq!(lines.len(), 4);
     assert!(lines[0].starts_with("bad bad.tar.gz: "), "{lines:?}");
-    assert!(lines[1].starts_with("bad missing.tar.gz: "), "{lines:?}");
+    assert!(lines[1].starts_with("??  missing.tar.gz: "), "{lines:?}");
+    assert!(lines[2].starts_with("??  circle.tar.gz: "), "{lines:?}");
     assert!(lines[3].starts_with("ok  good.tar.gz  "), "{lines:?}");
     run(&["missing.tar.gz", "good.tar.gz"]).exits(20);
     run(&["circle.tar.gz", "missing.tar.gz", "good.tar.gz"]).exits(20);
@@ -867,7 +870,8 @@ fn no_room_to_unpack_or_to_keep() {
 
         make_small(&world.scratch(), 64);
         let out = world.verify(&archive).exits(44);
-        assert!(out.text().starts_with("bad -: "), "{}", out.text());
+        // A good backup is not called bad for a full TMPDIR.
+        assert!(out.text().starts_with("??  -: not enough space"), "{}", out.text());
         world
             .cmd("vpo-verify")
             .arg("--no-database-check")
@@ -890,4 +894,100 @@ fn devices_and_fifos_are_streams() {
     running.finish().silent();
     world.cmd("vpo-verify").arg("/dev/stdin").input(&archive).run().silent();
     world.cmd("vpo-verify").arg("/dev/null").run().exits(46);
+}
+
+/// What could not be looked at was called bad: somebody might have thrown a good backup away for a full TMPDIR.
+#[test]
+fn what_can_not_be_looked_at_is_not_bad() {
+    let world = World::new();
+    world.default_library();
+    let archive = world.archive_of(&world.library());
+    write(world.path("good.tar.gz"), &archive);
+    write(world.path("bad.tar.gz"), b"bad");
+    let nowhere = world.path("nowhere");
+    let run = |args: &[&str]| world.cmd("vpo-verify").env("TMPDIR", &nowhere).args(args).run();
+
+    let out = run(&["good.tar.gz", "missing.tar.gz"]).exits(20);
+    let lines: Vec<_> = out.text().lines().collect();
+    assert!(
+        lines[0].starts_with("??  good.tar.gz: cannot ") && lines[0].contains("nowhere"),
+        "{lines:?}"
+    );
+    assert_eq!(lines[1], "??  missing.tar.gz: 'missing.tar.gz' does not exist");
+    run(&["good.tar.gz"]).exits(40);
+    // What is bad is found before there is need of space, and counts for more.
+    let out = run(&["--json", "good.tar.gz", "missing.tar.gz", "bad.tar.gz"]).exits(46);
+    let json = out.json();
+    assert_eq!((&json["total_count"], &json["bad_count"]), (&json!(3), &json!(1)));
+    let said: Vec<_> = json["archives"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["status"])
+        .collect();
+    assert_eq!(said, ["unknown", "unknown", "bad"]);
+    for row in json["archives"].as_array().unwrap() {
+        assert_eq!(row["valid"], false, "{row}");
+    }
+    let out = run(&["-q", "good.tar.gz"]).exits(40);
+    assert!(out.stderr.starts_with("??  good.tar.gz: "), "{}", out.stderr);
+    assert_eq!(out.stdout, b"");
+}
+
+/// The first that could not be looked at gives the status.
+#[test]
+fn which_of_several_reasons_counts() {
+    if !std::path::Path::new("/proc/self/mem").exists() {
+        return skipped("a file that can't be read", "there is no /proc/self/mem");
+    }
+    with_mounts("no room to verify", || {
+        let world = World::new();
+        world.default_library();
+        write(world.path("good.tar.gz"), &world.archive_of(&world.library()));
+        make_small(&world.scratch(), 64);
+        let run = |args: &[&str]| world.cmd("vpo-verify").args(args).run();
+        for (args, code) in [
+            (["good.tar.gz", "/proc/self/mem"], 44),
+            (["/proc/self/mem", "good.tar.gz"], 40),
+        ] {
+            let out = run(&args).exits(code);
+            assert!(
+                out.text().lines().all(|line| line.starts_with("??  ")),
+                "{}",
+                out.text()
+            );
+        }
+    });
+}
+
+/// A safety backup that went through `--save`, or was renamed, became an ordinary one, and `latest`.
+#[test]
+fn a_safety_backup_stays_one() {
+    let world = World::new();
+    world.make_library(&files(5));
+    world.cmd("vpo-library").args(["backup", "-q"]).run().silent();
+    world
+        .cmd("vpo-library")
+        .args(["restore", "-y", "-q", "latest"])
+        .run()
+        .silent();
+    let safety = names(&world.backups())
+        .into_iter()
+        .find(|name| name.contains("-replaced"));
+    let safety = world.backups().join(safety.unwrap());
+    std::fs::create_dir(world.path("d")).unwrap();
+    let save = world.cmd("vpo-verify").args(["--save", "d"]).stdin_file(&safety);
+    save.run().silent();
+    let saved = names(&world.path("d"));
+    assert_eq!(saved, [safety.file_name().unwrap().to_str().unwrap()]);
+    // By another name, its metadata still says what it is.
+    std::fs::rename(world.path("d").join(&saved[0]), world.path("d/vpo-library-mine.tar.gz")).unwrap();
+    let json = world.cmd("vpo-ls-backups").args(["--json", "d"]).run().silent().json();
+    assert_eq!(json["backups"][0]["replaced"], true);
+    let latest = world.cmd("vpo-library").args(["--backup-dir", "d", "verify", "latest"]);
+    latest.run().fails(20, &["no backups"]);
+    let replaced = world
+        .cmd("vpo-library")
+        .args(["--backup-dir", "d", "verify", "replaced"]);
+    assert!(replaced.run().silent().text().contains("vpo-library-mine.tar.gz"));
 }

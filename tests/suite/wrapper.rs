@@ -888,3 +888,147 @@ fn beside_a_daemon() {
     vpo(&world, &["restore", "latest", "--yes"]).silent();
     assert_eq!(count(&world.library()), "155");
 }
+
+/// Everything that names a backup, and what wins where two do.
+#[test]
+fn which_backup_is_meant() {
+    let world = World::new();
+    std::fs::create_dir(world.backups()).unwrap();
+    let backups = [
+        // The number of files tells them apart.
+        (1, "2026-02-01T080000Z", "2026-02-01T08:00:00Z"),
+        (2, "2026-02-01T200000Z", "2026-02-01T20:00:00Z"),
+        (3, "2026-02-02T080000Z", "2026-02-02T08:00:00Z"),
+        (4, "2026-02-02T080000Z-2", "2026-02-02T08:00:00Z"),
+        (5, "2026-02-02T090000Z-replaced", "2026-02-02T09:00:00Z"),
+        (6, "2026-02-02T090000Z-replaced-2", "2026-02-02T09:00:00Z"),
+        (7, "2026-01-01T10-11-12Z", "2026-01-01T10:11:12Z"),
+        (8, "2099-01-01T000000Z", "2099-01-01T00:00:00Z"),
+        (9, "before-the-move", "2025-01-01T00:00:00Z"),
+    ];
+    for (files, stem, time) in backups {
+        world.backup_at(&world.backups().join(format!("vpo-library-{stem}.tar.gz")), files, time);
+    }
+    // Files in the way: two names are taken for what they mean, all others for the file.
+    for name in ["latest", "replaced"] {
+        world.backup_at(&world.path(name), 77, TIME);
+    }
+    let meant = |operand: &str| {
+        let json = vpo(&world, &["verify", "--json", "--", operand]).silent().json();
+        assert_eq!(json["total_count"], 1);
+        let restored = vpo(&world, &["restore", "--json", "--dry-run", "--", operand])
+            .ok()
+            .json();
+        assert_eq!(json["archives"][0]["file_count"], restored["file_count"], "{operand}");
+        restored["file_count"].as_u64().unwrap()
+    };
+    for (operand, files) in [
+        ("latest", 4),
+        ("replaced", 6),
+        ("./latest", 77),
+        ("2026-02-01", 2),
+        ("2026-02-02", 4),
+        ("2026-01-01", 7),
+        ("2026-02-02T080000Z", 3),
+        ("2026-02-02T080000Z-2", 4),
+        ("2026-02-02T090000Z-replaced", 5),
+        ("2026-01-01T10-11-12Z", 7),
+        ("2099-01-01T000000Z", 8),
+        ("vpo-library-before-the-move.tar.gz", 9),
+    ] {
+        assert_eq!(meant(operand), files, "{operand}");
+    }
+    for operand in ["2026-02-01", "2026-02-02T080000Z", "vpo-library-before-the-move.tar.gz"] {
+        world.backup_at(&world.path(operand), 78, TIME);
+        assert_eq!(meant(operand), 78, "{operand}");
+    }
+    // What is not there.
+    for (operand, needle) in [
+        ("2026-03-03", "there is no backup of 2026-03-03 in"),
+        ("2099-01-01", "there is no backup of 2099-01-01 in"),
+        (
+            "2026-02-02T080000Z-3",
+            "vpo-library-2026-02-02T080000Z-3.tar.gz' does not exist",
+        ),
+    ] {
+        let out = vpo(&world, &["restore", "--yes", operand]).fails(20, &[needle]);
+        assert_eq!(out.stdout, b"");
+    }
+    // The listing's order is that of `latest`.
+    let listed = vpo(&world, &["backups", "--json"]).ok().json();
+    let order: Vec<_> = listed["backups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| &row["file_count"])
+        .collect();
+    assert_eq!(order, [8, 6, 5, 4, 3, 2, 1, 7, 9]);
+}
+
+/// A dry run said 0 where the backup then ended with 40 or 44.
+#[test]
+fn a_dry_run_looks_at_the_place_of_the_backup() {
+    with_mounts("places where no backup can be written", || {
+        let world = World::new();
+        world.default_library();
+        write(world.path("file"), b"");
+        std::os::unix::fs::symlink("nowhere", world.path("dangling")).unwrap();
+        for name in ["small", "read-only"] {
+            std::fs::create_dir(world.path(name)).unwrap();
+        }
+        write(world.path("taken.tar.gz"), b"");
+        make_small(&world.path("small"), 40);
+        make_read_only(&world.path("read-only"));
+        let directories = [
+            ("file", 40),
+            ("file/below", 40),
+            ("dangling", 40),
+            ("read-only", 40),
+            ("read-only/new", 40),
+            ("/proc", 40),
+            ("/proc/new", 40),
+            ("small", 44),
+        ];
+        let outputs = [
+            ("taken.tar.gz", 40),
+            ("file/x.tar.gz", 40),
+            ("read-only/x.tar.gz", 40),
+            ("/proc/x.tar.gz", 40),
+            ("small/x.tar.gz", 44),
+        ];
+        let options = directories
+            .map(|(place, code)| (["--backup-dir", place], code))
+            .into_iter()
+            .chain(outputs.map(|(place, code)| (["--output", place], code)));
+        for (option, code) in options {
+            let dry = || vpo(&world, &["backup", "--dry-run", option[0], option[1]]);
+            unchanged(&world.path(""), dry).fails(code, &[option[1].split('/').next().unwrap()]);
+            vpo(&world, &["backup", option[0], option[1]]).fails(code, &[]);
+        }
+        // Where a backup can be made, none of the directories on the way is.
+        let dry = || vpo(&world, &["backup", "--dry-run", "--backup-dir", "new/deep"]);
+        unchanged(&world.path(""), dry).silent();
+        vpo(&world, &["backup", "-q", "--backup-dir", "new/deep"]).silent();
+    });
+}
+
+/// The facts went by the path of a pipe, which is below /proc.
+#[test]
+fn where_descriptors_have_no_paths() {
+    with_mounts("no /proc", || {
+        let world = World::new();
+        world.default_library();
+        make_small(Path::new("/proc"), 64);
+        assert!(!Path::new("/dev/fd/0").exists());
+        vpo(&world, &["backup", "--verify"]).ok();
+        assert_eq!(names(&world.scratch()), [""; 0]);
+        vpo(&world, &["verify"]).ok();
+        let before = dump(&world.library());
+        vpo(&world, &["restore", "--yes", "latest"]).ok();
+        same_content("restored", &dump(&world.library()), &before);
+        // By hand.
+        let script = "\"$0\" --stats /dev/fd/3 3>&1 >/dev/null";
+        let shell = world.cmd("sh").args(["-c", script, executable("vpo-snapshot")]);
+        assert_eq!(shell.run().ok().json()["file_count"], 100);
+    });
+}

@@ -250,9 +250,11 @@ fn the_manual_knows_the_environment() {
                 continue;
             }
             let source = std::fs::read_to_string(&path).unwrap();
-            for (i, _) in source.match_indices("variable(\"") {
-                let name = source[i + 10..].split('"').next().unwrap();
-                looked_at.insert(name.to_owned());
+            for begin in ["variable(\"", "VARIABLE: &str = \""] {
+                for (i, _) in source.match_indices(begin) {
+                    let name = source[i + begin.len()..].split('"').next().unwrap();
+                    looked_at.insert(name.to_owned());
+                }
             }
         }
     }

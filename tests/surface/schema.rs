@@ -193,7 +193,7 @@ fn restore() {
         &place,
         "restore",
         0,
-        "vpo-unpack-restore --yes --json --current-schema 99 <x.tar.gz",
+        "vpo-unpack-restore --yes --json --no-safety-backup --current-schema 99 <x.tar.gz",
     );
     assert_eq!(
         (&direct["safety_backup"], &direct["source_path"]),
