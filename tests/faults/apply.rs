@@ -406,6 +406,11 @@ fn looks() -> Vec<(&'static str, Look, Look)> {
             new(|l| (l.stale, l.rows) = (true, 400)),
         ),
         (
+            "page count out of date in the backup, larger pages",
+            OLD,
+            new(|l| (l.stale, l.page_size) = (true, 2048)),
+        ),
+        (
             "page count out of date in both, shrinking",
             old(|l| (l.stale, l.rows) = (true, 400)),
             new(|l| l.stale = true),
