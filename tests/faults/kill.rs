@@ -832,6 +832,41 @@ fn the_other_programs_with_any_call_failing() {
     assert!(wrong.is_empty(), "{}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
+/// What a write did not report, close(2) may: NFS and quotas do so. Nothing counts as written before.
+#[test]
+fn a_standard_output_that_cannot_be_closed_is_no_success() {
+    if !available("a close that fails") {
+        return;
+    }
+    let others = Others::new();
+    let world = &others.world;
+    let more = [
+        run("vpo-library", &["backup", "-o", "-"], None),
+        run("vpo-library", &["backups", "--json"], None),
+        run("vpo-library", &["verify", "in.tar.gz"], None),
+        run("vpo-library", &["restore", "--yes", "in.tar.gz"], None),
+        run("vpo-unpack-restore", &["--yes", "in.tar.gz"], None),
+        run("vpo-pack", &["--help"], None),
+        run("vpo-verify", &["--version"], None),
+    ];
+    let path = world.path("out");
+    for run in RUNS.iter().chain(&more) {
+        let (program, args) = (run.program, run.args);
+        // In every process that has it: a pipeline's last program may be the one that writes.
+        let options = ["-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", "trace=close"];
+        let inject = [&options[..], &["-e", "inject=close:error=EIO"]].concat();
+        others.put_back();
+        let out = others.finish(run, traced(world, program, Whose::All, &inject)).run();
+        let what = format!("{program} {args:?}: {:?}", out.stderr);
+        assert_eq!(out.status.code(), Some(40), "{what}");
+        let said = out.stderr.contains("cannot write") && out.stderr.contains("Input/output error");
+        assert!(said, "{what}");
+        if args.contains(&"--yes") {
+            assert!(out.stderr.contains("the library was restored, but"), "{what}");
+        }
+    }
+}
+
 /// Calls that a signal may interrupt, and that are to be repeated.
 const INTERRUPTED: &str = "read,write,pread64,pwrite64,ftruncate,open,openat,flock,linkat";
 
