@@ -16,6 +16,7 @@ mod listing;
 mod memory;
 mod pack;
 mod restore;
+mod reuse;
 mod roundtrip;
 mod snapshot;
 mod streams;
