@@ -70,12 +70,12 @@ _vpo_library_directories() {
 _vpo_library_value() {
     case $1 in
         --backup-dir | --safety-dir | --path | -p) _vpo_library_directories ;;
-        --output | -o | --save) _vpo_library_files .tar.gz ;;
+        --output | -o | --save | --reuse) _vpo_library_files .tar.gz ;;
         --db | --log | --stats) _vpo_library_files '' ;;
         --format) _vpo_library_words json ;;
         --level | -l) _vpo_library_words '0 1 2 3 4 5 6 7 8 9 10 11 12' ;;
         --max-age) _vpo_library_words '26h 2d 8d' ;;
-        --timeout | --current-schema | --threads | -t | --created-at | --vpo-version) ;;
+        --timeout | --current-schema | --threads | -t | --created-at | --source | --vpo-version) ;;
         *) return 1 ;;
     esac
 }
@@ -92,7 +92,7 @@ _vpo_library() {
 
     case $program in
         vpo-snapshot) options='--no-check --stats --timeout --progress' ;;
-        vpo-pack) options='-l --level -t --threads --stats --source --created-at --vpo-version --progress' ;;
+        vpo-pack) options='-l --level -t --threads --stats --reuse --source --created-at --vpo-version --progress' ;;
         vpo-verify) options='--save --no-database-check --json --progress' ;;
         vpo-unpack-restore)
             options='--db -y --yes --dry-run --safety-dir --no-safety-backup --current-schema --timeout --json --progress'

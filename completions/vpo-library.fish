@@ -56,6 +56,7 @@ complete -c vpo-pack -f
 complete -c vpo-pack -s l -l level -x -a '(seq 0 12)' -d 'compression level'
 complete -c vpo-pack -s t -l threads -x -d 'threads that compress'
 complete -c vpo-pack -l stats -r -F -d 'facts about the database'
+complete -c vpo-pack -l reuse -r -F -d 'earlier archive to copy from'
 complete -c vpo-pack -l source -x -d 'the library that was read, HOST:PATH'
 complete -c vpo-pack -l created-at -x -d 'time of the backup, RFC 3339'
 complete -c vpo-pack -l vpo-version -x -d 'version for the metadata'

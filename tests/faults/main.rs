@@ -16,6 +16,7 @@ mod damage;
 mod fuzz;
 mod hostile;
 mod kill;
+mod reuse;
 mod signals;
 #[allow(dead_code, reason = "shared with the other test crate")]
 mod strace;

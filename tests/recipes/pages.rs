@@ -36,6 +36,10 @@ fn of_vpo_pack() {
     place.readme("vpo-snapshot | vpo-pack > x.tar.gz").ok();
     place.readme("vpo-verify x.tar.gz").ok();
     place.manual("vpo-snapshot | vpo-pack -l 12 -t 2 > small.tar.gz").ok();
+    place.sh("vpo-snapshot | vpo-pack > library.tar.gz").ok();
+    let next = "vpo-snapshot | vpo-pack --reuse library.tar.gz > next.tar.gz";
+    place.manual(next).ok();
+    place.sh("vpo-verify -q next.tar.gz").ok();
     place
         .sh("vpo-verify -q small.tar.gz && test $(wc -c <small.tar.gz) -lt $(wc -c <x.tar.gz)")
         .ok();

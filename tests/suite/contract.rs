@@ -12,7 +12,7 @@ const OPTIONS: [(&str, &str); 7] = [
     ("vpo-snapshot", "no-check stats timeout progress quiet verbose"),
     (
         "vpo-pack",
-        "level threads stats source created-at vpo-version quiet verbose",
+        "level threads stats reuse source created-at vpo-version quiet verbose",
     ),
     ("vpo-verify", "json no-database-check save quiet verbose progress"),
     (
@@ -122,6 +122,7 @@ fn unknown_options_and_missing_values() {
         let with_value = [
             "stats",
             "source",
+            "reuse",
             "timeout",
             "level",
             "threads",

@@ -18,6 +18,7 @@ mod memory;
 mod pack;
 mod printed;
 mod restore;
+mod reuse;
 mod roundtrip;
 mod snapshot;
 mod streams;
