@@ -185,7 +185,8 @@ fn an_archive_that_changes_meanwhile() {
     let archive = pack(&world, database, &[]).stdout;
     let path = world.path("earlier.tar.gz");
     let half = archive.len() as u64 / 2;
-    let changes: [(&str, fn(&Path, u64)); 5] = [
+    type Change = fn(&Path, u64);
+    let changes: [(&str, Change); 5] = [
         ("truncated", |path, half| {
             File::options().write(true).open(path).unwrap().set_len(half).unwrap()
         }),

@@ -415,7 +415,9 @@ fn a_failed_restore_leaves_no_directory() {
 /// The same message with the way back for damage of every kind: some had SQLite's bare text.
 #[test]
 fn damage_is_told_alike() {
-    let page = |n: usize| n * 4096..(n + 1) * 4096;
+    fn page(n: usize) -> std::ops::Range<usize> {
+        n * 4096..(n + 1) * 4096
+    }
     type Spoil = fn(&mut Vec<u8>);
     let kinds: [(&str, Spoil); 5] = [
         ("the header", |bytes| bytes[..16].fill(b'x')),
