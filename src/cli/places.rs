@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 
@@ -94,6 +95,16 @@ pub fn path_variable(name: &str) -> Option<PathBuf> {
 
 /// `database_path` in VPO's `config.toml`. A missing file sets nothing, unless somebody named it.
 fn configured_library() -> anyhow::Result<Option<PathBuf>> {
+    // What stands behind a FIFO can be read once.
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
+    let found = read_library()?;
+    Ok(FOUND.get_or_init(|| found).clone())
+}
+
+fn read_library() -> anyhow::Result<Option<PathBuf>> {
     let (config, named) = configuration_path()?;
     let text = match read_configuration(&config) {
         Ok(text) => text,

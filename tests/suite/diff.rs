@@ -733,7 +733,7 @@ fn operands_that_are_damaged_or_something_else() {
     }
     for (name, code, why) in [
         ("flipped.tar.gz", 46, "block "),
-        ("short.tar.gz", 46, ""),
+        ("short.tar.gz", 46, "truncated"),
         ("inside.tar.gz", 46, "the database inside is damaged"),
         ("empty", 46, "this is empty"),
         ("zip", 46, "this is a zip file"),
@@ -756,7 +756,7 @@ fn operands_that_are_damaged_or_something_else() {
                 .arg("--json")
                 .args(operands)
                 .run()
-                .fails(code, &[])
+                .fails(code, &[why])
                 .json_error(code);
         }
     }
@@ -989,7 +989,7 @@ fn in_the_wrapper() {
     diff()
         .args(["--format", "json", "gone"])
         .run()
-        .fails(20, &[])
+        .fails(20, &["'gone'"])
         .json_error(20);
     write(world.backups().join(NAME), b"bad");
     diff().run().fails(46, &[NAME, "is not a valid backup"]);

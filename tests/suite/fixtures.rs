@@ -97,7 +97,12 @@ fn backups_that_vpo_made() {
         same(name, &read(world.path("new.db")), &database);
         // Over another library.
         world.default_library();
-        world.cmd("vpo-unpack-restore").arg("--yes").arg(&path).run().ok();
+        world
+            .cmd("vpo-unpack-restore")
+            .args(["--yes", "--no-safety-backup"])
+            .arg(&path)
+            .run()
+            .ok();
         same_content(name, &dump(&world.library()), &dump_bytes(&database));
         std::fs::remove_file(world.path("new.db")).unwrap();
         std::fs::remove_file(world.library()).unwrap();

@@ -247,7 +247,7 @@ fn a_close_that_fails_is_no_success() {
     std::fs::create_dir(world.backups()).unwrap();
     write(world.backups().join(NAME), &archive);
     let cases: [(&str, &[&str], &str); 14] = [
-        ("vpo-snapshot", &[], "cannot write the snapshot"),
+        ("vpo-snapshot", &[], "cannot write the output"),
         ("vpo-pack", &[], "cannot write the archive"),
         ("vpo-pack", &["--help"], "cannot write to standard output"),
         ("vpo-verify", &["a.tar.gz"], "cannot write to standard output"),

@@ -871,7 +871,12 @@ fn no_room_to_unpack_or_to_keep() {
         make_small(&world.scratch(), 64);
         let out = world.verify(&archive).exits(44);
         // A good backup is not called bad for a full TMPDIR.
-        assert!(out.text().starts_with("??  -: not enough space"), "{}", out.text());
+        assert!(
+            out.text()
+                .starts_with("??  -: no room for temporary files: not enough space"),
+            "{}",
+            out.text()
+        );
         world
             .cmd("vpo-verify")
             .arg("--no-database-check")
