@@ -1,5 +1,6 @@
 //! Backups as a person has them: made, proven, named and listed.
 
+mod earlier;
 mod estimate;
 mod listing;
 mod name;
@@ -7,6 +8,7 @@ mod pack;
 mod save;
 mod verify;
 
+pub use earlier::reusable;
 pub use estimate::estimate;
 pub use listing::{Backup, Summary, list, open_regular};
 pub use name::{BackupName, candidates};

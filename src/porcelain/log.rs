@@ -35,6 +35,8 @@ struct Line {
     archive_size_bytes: Option<u64>,
     database_size_bytes: Option<u64>,
     database_sha256: Option<String>,
+    blocks: Option<u32>,
+    blocks_reused: Option<u32>,
     duration_seconds: f64,
 }
 
@@ -55,6 +57,8 @@ impl Log {
                 archive_size_bytes: None,
                 database_size_bytes: None,
                 database_sha256: None,
+                blocks: None,
+                blocks_reused: None,
                 duration_seconds: 0.0,
             },
         }
@@ -96,6 +100,11 @@ impl Log {
         self.line.archive_size_bytes = Some(size);
         self.line.database_size_bytes = Some(metadata.database_size_bytes);
         self.line.database_sha256.clone_from(&metadata.database_sha256);
+    }
+
+    /// Notes how many blocks an archive has, and how many of them were reused.
+    pub fn blocks(&mut self, (blocks, reused): (u32, u32)) {
+        (self.line.blocks, self.line.blocks_reused) = (Some(blocks), Some(reused));
     }
 
     /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
