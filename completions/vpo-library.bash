@@ -115,7 +115,7 @@ _vpo_library() {
                 esac
             done
             case $command in
-                backup) options+=' -o --output -l --level --no-check --verify --dry-run' ;;
+                backup) options+=' -o --output -l --level --no-check --no-reuse --verify --dry-run' ;;
                 restore) options+=' -y --yes --dry-run --no-safety-backup --current-schema' ;;
                 backups) options+=' -p --path --max-age' ;;
                 diff) options+=' --stat' ;;

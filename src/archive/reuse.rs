@@ -71,7 +71,7 @@ impl Reuse {
     }
 
     /// True if its members may be copied into an archive of this level and version.
-    pub(super) fn serves(&self, level: Level, vpo_version: &str) -> bool {
+    pub fn serves(&self, level: Level, vpo_version: &str) -> bool {
         let same = self.has_level(level) && self.metadata.vpo_version == vpo_version;
         same || self.reusable == Reusable::Any
     }
@@ -96,6 +96,23 @@ impl Reuse {
             file: Arc::clone(&self.file),
             places,
         }
+    }
+
+    /// How many members there are, and how many of them are those of `earlier` at the same place, by all that their
+    /// headers and trailers say: the checksums of content and compressed bytes, and both lengths.
+    pub fn shared_with(mut self, mut earlier: Option<Reuse>) -> (u32, u32) {
+        let (mut count, mut shared) = (0, 0);
+        while let Some(place) = self.advance() {
+            let other = earlier.as_mut().and_then(Reuse::advance);
+            count += 1;
+            shared += u32::from(other.is_some_and(|other| other.is_like(&place)));
+        }
+        (count, shared)
+    }
+
+    fn advance(&mut self) -> Option<Place> {
+        let (offset, header) = self.next?;
+        self.hop(offset, header)
     }
 
     /// From one header to the next: the end of the member, and the header behind it, are read at once.
@@ -146,6 +163,12 @@ struct Place {
     offset: u64,
     header: BlockHeader,
     trailer: Trailer,
+}
+
+impl Place {
+    fn is_like(&self, other: &Place) -> bool {
+        (self.header, self.trailer) == (other.header, other.trailer)
+    }
 }
 
 /// Some members in a row of an earlier archive.

@@ -1,5 +1,6 @@
 //! Backups as a person has them: made, proven, named and listed.
 
+mod earlier;
 mod estimate;
 mod listing;
 mod name;
@@ -8,6 +9,7 @@ mod save;
 mod selection;
 mod verify;
 
+pub use earlier::reusable;
 pub use estimate::estimate;
 pub use listing::{Backup, Flaw, Summary, list, open_regular};
 pub use name::{BackupName, candidates};

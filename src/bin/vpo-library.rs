@@ -84,6 +84,7 @@ impl Config {
                     o.level_option = Some(level);
                 }
                 (Long("no-check"), Some(Command::Backup(o))) => o.no_check = true,
+                (Long("no-reuse"), Some(Command::Backup(o))) => o.no_reuse = true,
                 (Long("verify"), Some(Command::Backup(o))) => o.verify = true,
                 (Long("dry-run"), Some(Command::Backup(o))) => o.dry_run = true,
 

@@ -16,6 +16,14 @@ pub struct Source {
     pub path: String,
 }
 
+impl Source {
+    /// The library at `path` on this machine; none where its host or path can't be told.
+    pub fn of(path: &Path) -> Option<Self> {
+        let (host, path) = (host()?, self::path(path)?);
+        Some(Source { host, path })
+    }
+}
+
 impl FromStr for Source {
     type Err = String;
 

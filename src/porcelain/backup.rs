@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::pipeline::{Ends, Stage, run};
 use super::{Common, Log};
-use crate::archive::{Glimpse, Level, Metadata, glimpse};
-use crate::backups::{Destination, candidates, estimate};
+use crate::archive::{Glimpse, Level, Metadata, Reusable, Reuse, glimpse};
+use crate::backups::{Destination, candidates, estimate, reusable};
 use crate::cli::{self, Reported};
-use crate::database::WAL;
+use crate::database::{Source, WAL};
 use crate::failure::Kind;
 use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_place, require_space, sweep};
 use crate::library::{Live, find};
@@ -34,6 +34,8 @@ pub struct BackupOptions {
     pub no_check: bool,
     /// `-l`
     pub level: Level,
+    /// `--no-reuse`
+    pub no_reuse: bool,
     /// The level as it was given, to be passed on.
     pub level_option: Option<OsString>,
 }
@@ -55,7 +57,8 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     if options.output.as_deref() == Some(Path::new("-")) {
         cli::binary_output("an archive", &common.line().arg("backup").after("to write a file"))?;
         // The program gets our own: had it a copy that were closed here, an error could be reported to nobody.
-        run_pipeline(common, options, &library, time, None)?;
+        let earlier = earlier(common, options, &library);
+        run_pipeline(common, options, &library, time, earlier.as_ref(), None)?;
         return Ok(0);
     }
     let destination = destination(common, options)?;
@@ -68,13 +71,19 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     let file = NewFile::create(&directory).with_context(|| format!("cannot create a file in '{shown}'"))?;
     require_room(common, options, &library, &directory)?;
     let output = file.file().try_clone().context("cannot write the archive")?;
-    run_pipeline(common, options, &library, time, Some(output))?;
+    let earlier = earlier(common, options, &library);
+    run_pipeline(common, options, &library, time, earlier.as_ref(), Some(output))?;
     if options.verify {
         read_back(common, file.file())?;
     }
     let archive_size = file.file().metadata().context("cannot look at the archive")?.len();
     let Glimpse::Blocks(metadata) = glimpse(file.file(), archive_size)? else {
         return Err(Kind::InvalidArchive.error("the archive that was just made is not whole"));
+    };
+    let made = Made {
+        archive_size,
+        blocks: blocks(file.file(), earlier),
+        metadata: *metadata,
     };
     // From here on it is there, and has to be told.
     log.hold();
@@ -87,9 +96,38 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         _ => anyhow::Error::new(error).context(format!("cannot put the backup in place in '{shown}'")),
     })?;
     log.backup(&path);
-    log.archive(archive_size, &metadata);
-    report(common, options, &path, archive_size, &metadata, log)?;
+    log.archive(archive_size, &made.metadata);
+    log.blocks(made.blocks);
+    report(common, options, &path, &made, log)?;
     Ok(0)
+}
+
+/// An archive that was made.
+struct Made {
+    archive_size: u64,
+    metadata: Metadata,
+    /// How many blocks it has, and how many of them are from the earlier archive.
+    blocks: (u32, u32),
+}
+
+/// The archive whose blocks the new one takes where they are still the same. With a level of its own, a backup is to be
+/// made as that level makes it.
+fn earlier(common: &Common, options: &BackupOptions, library: &Path) -> Option<(PathBuf, Reuse)> {
+    if options.no_reuse || options.level_option.is_some() {
+        return None;
+    }
+    let directory = common.backup_directory().ok()?;
+    let directory = std::path::absolute(directory).ok()?;
+    let source = Source::of(library);
+    reusable(&directory, options.level, cli::VPO_VERSION, source.as_ref())
+}
+
+/// Counts the blocks of the new archive, and those among them that are the earlier one's. vpo-pack gives the same bytes
+/// with and without it, so that those are what it copied.
+fn blocks(file: &File, earlier: Option<(PathBuf, Reuse)>) -> (u32, u32) {
+    let file = file.try_clone().ok();
+    let new = file.and_then(|file| Reuse::of(file, Reusable::Same));
+    new.map_or((0, 0), |new| new.shared_with(earlier.map(|(_, earlier)| earlier)))
 }
 
 /// Where the backup goes; its directory is created when missing.
@@ -128,6 +166,7 @@ fn run_pipeline(
     options: &BackupOptions,
     library: &Path,
     time: Time,
+    earlier: Option<&(PathBuf, Reuse)>,
     output: Option<File>,
 ) -> anyhow::Result<()> {
     let (facts_out, facts_in) = {
@@ -147,6 +186,9 @@ fn run_pipeline(
     let mut pack: Vec<OsString> = vec!["--created-at".into(), time.to_string().into()];
     if let Some(level) = &options.level_option {
         pack.extend(["--level".into(), level.clone()]);
+    }
+    if let Some((path, _)) = earlier {
+        pack.extend(["--reuse".into(), path.into()]);
     }
     if common.verbose {
         pack.push("--verbose".into());
@@ -253,16 +295,14 @@ fn dry_run(
     Ok(0)
 }
 
-fn report(
-    common: &Common,
-    options: &BackupOptions,
-    path: &Path,
-    archive_size: u64,
-    metadata: &Metadata,
-    log: &Log,
-) -> anyhow::Result<()> {
+fn report(common: &Common, options: &BackupOptions, path: &Path, made: &Made, log: &Log) -> anyhow::Result<()> {
+    let Made {
+        archive_size,
+        metadata,
+        blocks: (blocks, reused),
+    } = made;
     let database_size = metadata.database_size_bytes;
-    let saved = 1.0 - archive_size as f64 / database_size as f64;
+    let saved = 1.0 - *archive_size as f64 / database_size as f64;
     if common.json {
         return cli::print_json(&json!({
             "success": true,
@@ -276,6 +316,8 @@ fn report(
             "database_sha256": metadata.database_sha256,
             "duration_seconds": cli::seconds(log.started().elapsed()),
             "verified": options.verify,
+            "blocks": blocks,
+            "blocks_reused": reused,
         }));
     }
     if common.quiet {
@@ -291,11 +333,19 @@ fn report(
     } else {
         ""
     };
+    let reused = match reused {
+        0 => String::new(),
+        _ => format!(
+            "  Reused: {} of {} blocks\n",
+            grouped((*reused).into()),
+            grouped((*blocks).into())
+        ),
+    };
     cli::print(&format!(
-        "Backup created: {}\n  Database size: {}\n  Archive size:  {} ({smaller})\n  Files in library: {}\n{verified}",
+        "Backup created: {}\n  Database size: {}\n  Archive size:  {} ({smaller})\n  Files in library: {}\n{reused}{verified}",
         cli::escape_path(path),
         human(database_size),
-        human(archive_size),
+        human(*archive_size),
         grouped(metadata.file_count)
     ))
 }

@@ -26,6 +26,7 @@ fails or is killed leaves nothing, and no file is overwritten.
                         missing), or '-' for stdout
   -l, --level N         compression level, 0 to 12 (default: 6)
       --no-check        do not look for damage in the library meanwhile
+      --no-reuse        copy nothing from the last backup: pack all of it anew
       --verify          read the finished file back before it gets its name
       --dry-run         say what the backup would be
 ",

@@ -48,6 +48,8 @@ struct Line {
     archive_size_bytes: Option<u64>,
     database_size_bytes: Option<u64>,
     database_sha256: Option<String>,
+    blocks: Option<u32>,
+    blocks_reused: Option<u32>,
     duration_seconds: f64,
 }
 
@@ -127,6 +129,11 @@ impl Log {
         self.deferral.get_or_insert_with(Deferral::new);
     }
 
+    /// Notes how many blocks an archive has, and how many of them were reused.
+    pub fn blocks(&self, (blocks, reused): (u32, u32)) {
+        self.note(|line| (line.blocks, line.blocks_reused) = (Some(blocks), Some(reused)));
+    }
+
     /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
     pub fn end(self, result: &anyhow::Result<u8>) {
         let code = match (signals::pending(), result) {
@@ -166,6 +173,8 @@ impl Line {
             archive_size_bytes: None,
             database_size_bytes: None,
             database_sha256: None,
+            blocks: None,
+            blocks_reused: None,
             duration_seconds: 0.0,
         }
     }

@@ -23,7 +23,7 @@ const OPTIONS: [(&str, &str); 7] = [
     ("vpo-diff", "json stat null quiet"),
     (
         "vpo-library",
-        "output dry-run json verify no-check level yes no-safety-backup current-schema path max-age db backup-dir \
+        "output dry-run json verify no-check no-reuse level yes no-safety-backup current-schema path max-age db backup-dir \
          quiet verbose timeout log format stat",
     ),
 ];

@@ -105,11 +105,143 @@ fn a_backup_as_json() {
             "database_sha256": sha256(&database),
             "duration_seconds": json["duration_seconds"],
             "verified": verified,
+            "blocks": blocks(&archive).len(),
+            "blocks_reused": if verified { blocks(&archive).len() - 2 } else { 0 },
         });
         for (key, value) in expected.as_object_mut().unwrap() {
             assert_eq!(json[key], *value, "{key}");
         }
     }
+}
+
+/// A backup as JSON: its path, its blocks and how many of them were reused.
+fn backup_json(world: &World, args: &[&str]) -> (PathBuf, u64, u64) {
+    let json = vpo(world, &[&["backup", "--json"], args].concat()).silent().json();
+    let number = |key: &str| json[key].as_u64().unwrap();
+    let path = PathBuf::from(json["path"].as_str().unwrap());
+    let archive = read(&path);
+    world.verify(&archive).silent();
+    assert_eq!(number("blocks"), blocks(&archive).len() as u64);
+    (path, number("blocks"), number("blocks_reused"))
+}
+
+#[test]
+fn blocks_of_the_last_backup() {
+    let world = World::new();
+    world.make_library(&files(400));
+    let (first, blocks, reused) = backup_json(&world, &[]);
+    assert_eq!(reused, 0, "there is nothing yet");
+    // All but the block with the time and the metadata.
+    let (_, _, reused) = backup_json(&world, &[]);
+    assert_eq!(reused, blocks - 2);
+    sqlite(
+        &world.library(),
+        "UPDATE files SET size_bytes = size_bytes + 1 WHERE id = 7",
+    );
+    let (_, _, reused) = backup_json(&world, &[]);
+    assert!(reused > blocks / 2 && reused < blocks - 2, "{reused} of {blocks}");
+    // The backup directory is where earlier ones are, wherever the new one goes.
+    let (_, _, reused) = backup_json(&world, &["-o", "elsewhere/x.tar.gz"]);
+    assert_eq!(reused, blocks - 2);
+    let out = vpo(&world, &["-v", "backup", "-o", "-"]).ok();
+    let line = format!("vpo-pack: reused {} of {blocks} blocks", blocks - 2);
+    assert!(
+        out.stderr.contains(&line) && out.stderr.contains("--reuse"),
+        "{}",
+        out.stderr
+    );
+    world.verify(&out.stdout).silent();
+    for args in [&["--no-reuse"][..], &["--level", "6"], &["-l6"]] {
+        assert_eq!(backup_json(&world, args).2, 0, "{args:?}");
+    }
+    let out = vpo(&world, &["-v", "backup", "--no-reuse"]).ok();
+    assert!(!out.stderr.contains("reuse"), "{}", out.stderr);
+
+    // For people, and in the log.
+    let out = vpo(&world, &["--log", "log", "backup"]).silent();
+    let line = format!("\n  Reused: {} of {blocks} blocks\n", blocks - 2);
+    assert!(out.text().contains(&line), "{}", out.text());
+    let out = vpo(&world, &["--log", "log", "backup", "--no-reuse"]).silent();
+    assert!(!out.text().contains("Reused"), "{}", out.text());
+    vpo(&world, &["--log", "log", "verify", "-q", first.to_str().unwrap()]).silent();
+    let log = String::from_utf8(read(world.path("log"))).unwrap();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["blocks"], &line["blocks_reused"]))
+        .collect();
+    let all = json!(blocks);
+    assert_eq!(
+        told,
+        [
+            (&all, &json!(blocks - 2)),
+            (&all, &json!(0)),
+            (&json!(null), &json!(null))
+        ]
+    );
+    world.clean();
+}
+
+/// Whatever lies in the backup directory is no error, and only what serves is taken.
+#[test]
+fn the_earlier_backup_that_serves() {
+    let world = World::new();
+    world.make_library(&files(400));
+    let database = read(world.library());
+    let dir = world.backups();
+    std::fs::create_dir_all(&dir).unwrap();
+    let put = |name: &str, args: &[&str]| {
+        let out = world.cmd("vpo-pack").args(args).input(&database).run().silent();
+        write(dir.join(name), &out.stdout);
+    };
+    let level = ["--level", "1", "--created-at", "2026-03-03T00:00:00Z"];
+    put("vpo-library-2026-03-03T000000Z.tar.gz", &level);
+    let version = ["--vpo-version", "0.0.9", "--created-at", "2026-03-04T00:00:00Z"];
+    put("vpo-library-2026-03-04T000000Z.tar.gz", &version);
+    put(
+        "vpo-library-2026-03-05T000000Z-replaced.tar.gz",
+        &["--created-at", "2026-03-05T00:00:00Z"],
+    );
+    write(dir.join("vpo-library-2026-03-06T000000Z.tar.gz"), b"no archive");
+    let facts = make(&files(20), &world.path("vpo.db"));
+    let plain = plain_archive(&read(world.path("vpo.db")), &vpo_metadata(&facts));
+    write(dir.join("vpo-library-2026-03-07T00-00-00Z.tar.gz"), &plain);
+    world
+        .tool("mkfifo")
+        .arg(dir.join("vpo-library-2026-03-08T000000Z.tar.gz"))
+        .run()
+        .silent();
+    std::fs::create_dir(dir.join("vpo-library-2026-03-09T000000Z.tar.gz")).unwrap();
+    let make = || {
+        let (path, blocks, reused) = backup_json(&world, &[]);
+        std::fs::remove_file(path).unwrap();
+        (blocks, reused)
+    };
+    let (blocks, reused) = make();
+    assert_eq!(reused, 0);
+    // The newest of this library or of nobody knows which; another's only where there is nothing else.
+    let other = [
+        "--created-at",
+        "2026-03-11T00:00:00Z",
+        "--source",
+        "nas:/srv/library.db",
+    ];
+    put("vpo-library-2026-03-11T000000Z.tar.gz", &other);
+    assert_eq!(make(), (blocks, blocks - 2), "another's, but it fits");
+    let foreign = dir.join("vpo-library-2026-03-11T000000Z.tar.gz");
+    let small = world
+        .cmd("vpo-pack")
+        .args(other)
+        .stdin_file(&world.path("vpo.db"))
+        .run()
+        .silent();
+    write(&foreign, &small.stdout);
+    assert_eq!(make().1, 0, "another's, and it does not fit");
+    put(
+        "vpo-library-2026-03-10T000000Z.tar.gz",
+        &["--created-at", "2026-03-10T00:00:00Z"],
+    );
+    assert_eq!(make(), (blocks, blocks - 2), "older, but not known to be another's");
 }
 
 #[test]
