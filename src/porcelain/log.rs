@@ -1,4 +1,4 @@
-//! The log: one JSON line for each backup, restore and verify.
+//! The log: one JSON line for each backup, restore, verify and prune.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -48,6 +48,9 @@ struct Line {
     archive_size_bytes: Option<u64>,
     database_size_bytes: Option<u64>,
     database_sha256: Option<String>,
+    removed: Option<Vec<String>>,
+    kept_count: Option<u64>,
+    freed_bytes: Option<u64>,
     duration_seconds: f64,
 }
 
@@ -127,6 +130,15 @@ impl Log {
         self.deferral.get_or_insert_with(Deferral::new);
     }
 
+    /// Notes which backups were removed, how many stay, and how many bytes are free now.
+    pub fn pruned(&self, removed: Vec<String>, kept_count: usize, freed_bytes: u64) {
+        self.note(|line| {
+            line.removed = Some(removed);
+            line.kept_count = Some(kept_count as u64);
+            line.freed_bytes = Some(freed_bytes);
+        });
+    }
+
     /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
     pub fn end(self, result: &anyhow::Result<u8>) {
         let code = match (signals::pending(), result) {
@@ -166,6 +178,9 @@ impl Line {
             archive_size_bytes: None,
             database_size_bytes: None,
             database_sha256: None,
+            removed: None,
+            kept_count: None,
+            freed_bytes: None,
             duration_seconds: 0.0,
         }
     }
