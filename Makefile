@@ -15,8 +15,9 @@ FUZZ_SECONDS = 60
 PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-diff vpo-library
 MANUAL = vpo-snapshot.1 vpo-pack.1 vpo-verify.1 vpo-unpack-restore.1 vpo-ls-backups.1 vpo-diff.1 vpo-library.1 \
 	vpo-library-archive.5 vpo-library.7
-SCHEMAS = backup backup-dry-run backup-metadata backups diff error log-line restore restore-dry-run stats verify
-UNITS = vpo-library-backup.service vpo-library-backup.timer
+SCHEMAS = backup backup-dry-run backup-metadata backups diff error log-line prune prune-dry-run restore restore-dry-run \
+	stats verify
+UNITS = vpo-library-backup.service vpo-library-backup.timer vpo-library-prune.service vpo-library-prune.timer
 BASH_COMPLETIONS = $(DATADIR)/bash-completion/completions
 ZSH_COMPLETIONS = $(DATADIR)/zsh/site-functions
 FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
@@ -80,7 +81,8 @@ install:
 	    install -m 644 completions/vpo-library.bash "$(DESTDIR)$(BASH_COMPLETIONS)/$$p" && \
 	    install -m 644 completions/vpo-library.fish "$(DESTDIR)$(FISH_COMPLETIONS)/$$p.fish" || exit 1; done
 
-# A backup each night, for each user who asks for it: systemctl --user enable --now vpo-library-backup.timer
+# A backup each night, and what is old gone each week, for each user who asks for it:
+# systemctl --user enable --now vpo-library-backup.timer vpo-library-prune.timer
 install-systemd:
 	umask 022; mkdir -p "$(DESTDIR)$(UNITDIR)"
 	for u in $(UNITS); do sed 's#/usr/local/bin/#$(BINDIR)/#' systemd/$$u > "$(DESTDIR)$(UNITDIR)/$$u" && \

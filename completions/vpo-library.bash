@@ -75,7 +75,9 @@ _vpo_library_value() {
         --format) _vpo_library_words json ;;
         --level | -l) _vpo_library_words '0 1 2 3 4 5 6 7 8 9 10 11 12' ;;
         --max-age) _vpo_library_words '26h 2d 8d' ;;
-        --timeout | --current-schema | --threads | -t | --created-at | --source | --vpo-version) ;;
+        --keep-within | --keep-replaced) _vpo_library_words '7d 5w 1y' ;;
+        --keep-*) _vpo_library_words '3 5 7 12' ;;
+        --newest | --source | --timeout | --current-schema | --threads | -t | --created-at | --vpo-version) ;;
         *) return 1 ;;
     esac
 }
@@ -83,6 +85,8 @@ _vpo_library_value() {
 _vpo_library() {
     local program=${1##*/} current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]}
     local options command='' ended='' i
+    local keep='--keep-last --keep-within --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly'
+    keep+=' --keep-replaced --one-source'
     COMPREPLY=()
     if [[ $current == = ]]; then
         current=''
@@ -93,11 +97,11 @@ _vpo_library() {
     case $program in
         vpo-snapshot) options='--no-check --stats --timeout --progress' ;;
         vpo-pack) options='-l --level -t --threads --stats --reuse --source --created-at --vpo-version --progress' ;;
-        vpo-verify) options='--save --no-database-check --json --progress' ;;
+        vpo-verify) options='--save --full --no-database-check --json --progress' ;;
         vpo-unpack-restore)
             options='--db -y --yes --dry-run --safety-dir --no-safety-backup --current-schema --timeout --json --progress'
             ;;
-        vpo-ls-backups) options='-p --path --names -0 --null --max-age --json' ;;
+        vpo-ls-backups) options="-p --path --names -0 --null --max-age --source --expired $keep --json" ;;
         vpo-diff) options='--stat -0 --null --json' ;;
         vpo-library)
             options='--db --backup-dir --timeout --log --json --format'
@@ -119,6 +123,8 @@ _vpo_library() {
                 restore) options+=' -y --yes --dry-run --no-safety-backup --current-schema' ;;
                 backups) options+=' -p --path --max-age' ;;
                 diff) options+=' --stat' ;;
+                verify) options+=' --full --newest' ;;
+                prune) options+=" -y --yes --dry-run --no-verify $keep" ;;
             esac
             ;;
     esac
@@ -136,8 +142,8 @@ _vpo_library() {
     fi
 
     case $program${command:+ $command} in
-        vpo-library) _vpo_library_words 'backup restore backups verify diff help' ;;
-        'vpo-library help') _vpo_library_words 'backup restore backups verify diff' ;;
+        vpo-library) _vpo_library_words 'backup restore backups verify diff prune help' ;;
+        'vpo-library help') _vpo_library_words 'backup restore backups verify diff prune' ;;
         'vpo-library restore' | 'vpo-library diff')
             _vpo_library_words 'latest replaced'
             _vpo_library_backups

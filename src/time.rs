@@ -33,6 +33,37 @@ impl Time {
         self.0.strftime("%Y-%m-%dT%H%M%SZ").to_string()
     }
 
+    /// As in the names that VPO gives: `2026-02-05T14-30-22Z`.
+    pub fn hyphenated(self) -> String {
+        self.0.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
+    }
+
+    /// The hour that it is in, counted from 1970, in UTC as all of these.
+    pub fn hour(self) -> u64 {
+        self.as_second() / 3600
+    }
+
+    /// The day that it is in, counted from 1970.
+    pub fn day(self) -> u64 {
+        self.hour() / 24
+    }
+
+    /// The ISO week that it is in: they begin on Mondays, and the first day of 1970 was a Thursday.
+    pub fn week(self) -> u64 {
+        (self.day() + 3) / 7
+    }
+
+    /// The month that it is in, counted from the year 0.
+    pub fn month(self) -> u64 {
+        let date = jiff::tz::Offset::UTC.to_datetime(self.0);
+        u64::from(date.year().unsigned_abs()) * 12 + u64::from(date.month().unsigned_abs()) - 1
+    }
+
+    /// The year.
+    pub fn year(self) -> u64 {
+        self.month() / 12
+    }
+
     /// For people: `2026-02-05 14:30:22`.
     pub fn readable(self) -> String {
         self.0.strftime("%Y-%m-%d %H:%M:%S").to_string()
@@ -95,6 +126,29 @@ mod tests {
         assert_eq!(Time::from_name("2026-02-05T143022Z"), Some(time));
         assert_eq!(Time::from_name("2026-02-05T14-30-22Z"), Some(time));
         assert_eq!(Time::from_name(&time.compact()), Some(time));
+    }
+
+    /// Each pair is two seconds on either side of a border, the year's last ISO week among them.
+    #[test]
+    fn where_periods_end() {
+        let at = |text: &str| text.parse::<Time>().unwrap();
+        type Period = fn(Time) -> u64;
+        let cases: [(Period, &str, &str); 7] = [
+            (Time::hour, "2026-11-21T10:59:59Z", "2026-11-21T11:00:00Z"),
+            (Time::day, "2026-11-20T23:59:59Z", "2026-11-21T00:00:00Z"),
+            (Time::week, "2026-11-15T23:59:59Z", "2026-11-16T00:00:00Z"),
+            (Time::week, "2027-01-03T23:59:59Z", "2027-01-04T00:00:00Z"),
+            (Time::month, "2028-02-29T23:59:59Z", "2028-03-01T00:00:00Z"),
+            (Time::month, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
+            (Time::year, "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z"),
+        ];
+        for (period, last, first) in cases {
+            assert_eq!(period(at(last)) + 1, period(at(first)), "{last}");
+        }
+        // Week 53 of 2026 goes on in 2027.
+        assert_eq!(at("2026-12-28T00:00:00Z").week(), at("2027-01-03T23:59:59Z").week());
+        assert_eq!(at("1970-01-01T00:00:00Z").week(), at("1970-01-04T23:59:59Z").week());
+        assert_eq!(at("2026-02-05T14:30:22Z").year(), 2026);
     }
 
     #[test]

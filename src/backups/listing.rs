@@ -1,11 +1,10 @@
 //! The backups of a directory, told from the first header and the tail of each.
 
-use std::cmp::Reverse;
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -13,6 +12,7 @@ use anyhow::Context;
 
 use super::name::BackupName;
 use crate::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
+use crate::database::Source;
 use crate::failure::{Kind, describe, kind};
 use crate::files::uninterrupted;
 use crate::time::Time;
@@ -32,8 +32,21 @@ pub struct Backup {
     pub replaced: bool,
     /// Its place among the backups of one second, by its name.
     pub number: u32,
+    /// Its name has the whole form and nothing else: no person chose it.
+    pub standard_name: bool,
+    /// The library that it is of, where the archive says so.
+    pub source: Option<Source>,
+    /// What its name is of, as it was before the archive was looked at.
+    pub stamp: Stamp,
     /// What the archive says of itself, or why it can't.
     pub summary: Result<Summary, Flaw>,
+}
+
+impl Backup {
+    /// What tells which of two is the newer one. Those of one second are told apart by their number, then by their name.
+    pub(super) fn age_order(&self) -> (Time, u32, &OsStr) {
+        (self.created_at, self.number, &self.file_name)
+    }
 }
 
 /// Why an archive can't say anything of itself.
@@ -43,6 +56,38 @@ pub struct Flaw {
     pub reason: String,
     /// The archive is not a complete backup; else it is not known, because it could not be looked at.
     pub proven: bool,
+}
+
+/// What tells whether a name still is of the same file, unchanged. Symlinks are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// A regular file: no symlink, nor anything else.
+    pub regular: bool,
+    /// The device that it is on.
+    pub device: u64,
+    /// Its number there.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last written to, in nanoseconds since 1970.
+    pub mtime_ns: i64,
+}
+
+impl Stamp {
+    fn of(meta: &fs::Metadata) -> Self {
+        Stamp {
+            regular: meta.is_file(),
+            device: meta.dev(),
+            inode: meta.ino(),
+            size: meta.len(),
+            mtime_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
+        }
+    }
+}
+
+/// A file's time as one number, where it fits: within three centuries of 1970.
+pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// What an archive says of itself.
@@ -81,14 +126,15 @@ pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
     Ok(backups)
 }
 
-/// Puts backups into the order of the listing. Those of one second are told apart by their number, then by their name.
+/// Puts backups into the order of the listing.
 pub(super) fn newest_first(backups: &mut [Backup]) {
-    backups.sort_by_cached_key(|b| Reverse((b.created_at, b.number, b.file_name.clone())));
+    backups.sort_by(|a, b| b.age_order().cmp(&a.age_order()));
 }
 
 /// The row of one file; none for what is no regular file, or vanished meanwhile.
 fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
     // Asked by name first: a device may do something when opened. A FIFO put in its place does not block.
+    let own = fs::symlink_metadata(&path).ok()?;
     let meta = std::fs::metadata(&path).ok().filter(|m| m.is_file())?;
     let mtime = meta
         .modified()
@@ -110,6 +156,9 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         archive_size: meta.len(),
         replaced: name.replaced || metadata.is_some_and(|metadata| metadata.replaced),
         number: name.number,
+        standard_name: name.standard,
+        source: metadata.and_then(Metadata::source),
+        stamp: Stamp::of(&own),
         summary,
     })
 }

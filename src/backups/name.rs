@@ -19,6 +19,8 @@ pub struct BackupName {
     pub replaced: bool,
     /// Among the backups of one second, the larger number is the later one. The first has none, which counts as 1.
     pub number: u32,
+    /// It has the whole form, ours or VPO's, and nothing else: no person chose it.
+    pub standard: bool,
 }
 
 impl BackupName {
@@ -26,8 +28,8 @@ impl BackupName {
     pub fn parse(name: &str) -> Option<Self> {
         let middle = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
         let end = middle.find('Z').map_or(middle.len(), |z| z + 1);
-        let (time, rest) = middle.split_at(end);
-        let time = Time::from_name(time);
+        let (written, rest) = middle.split_at(end);
+        let time = Time::from_name(written);
         let (rest, replaced) = match rest.strip_prefix(REPLACED) {
             Some(rest) => (rest, true),
             None => (rest, false),
@@ -39,10 +41,17 @@ impl BackupName {
                 .filter(|_| digits.bytes().all(|b| b.is_ascii_digit())),
             None => rest.is_empty().then_some(1),
         };
+        // As the programs write it: numbers begin at 2, without zeros in front.
+        let counted = match rest.strip_prefix('-') {
+            Some(digits) => number.is_some_and(|n: u32| n >= 2 && n.to_string() == digits),
+            None => rest.is_empty(),
+        };
+        let exact = time.is_some_and(|time| [time.compact(), time.hyphenated()].iter().any(|form| form == written));
         Some(BackupName {
             time,
             replaced: replaced && time.is_some() && number.is_some(),
             number: number.unwrap_or(1),
+            standard: exact && counted,
         })
     }
 }
@@ -83,6 +92,36 @@ mod tests {
         for (name, expected) in cases {
             let parsed = BackupName::parse(name).map(|n| (n.time, n.replaced));
             assert_eq!(parsed, expected, "{name}");
+        }
+    }
+
+    /// What a person named stays, whatever its name looks like at first sight.
+    #[test]
+    fn names_that_no_person_chose() {
+        let cases = [
+            ("vpo-library-2026-02-05T143022Z.tar.gz", true),
+            ("vpo-library-2026-02-05T14-30-22Z.tar.gz", true),
+            ("vpo-library-2026-02-05T143022Z-2.tar.gz", true),
+            ("vpo-library-2026-02-05T143022Z-replaced.tar.gz", true),
+            ("vpo-library-2026-02-05T14-30-22Z-replaced-12.tar.gz", true),
+            ("vpo-library-2026-02-05T143022Z-1.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-02.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-+2.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-99999999999.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-keep.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-replacement.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Z-replaced-.tar.gz", false),
+            ("vpo-library-2026-02-05T143022Zx.tar.gz", false),
+            ("vpo-library-2026-02-05T14:30:22Z.tar.gz", false),
+            ("vpo-library-2026-02-30T143022Z.tar.gz", false),
+            ("vpo-library-+026-02-05T143022Z.tar.gz", false),
+            ("vpo-library-2026-02- 5T143022Z.tar.gz", false),
+            ("vpo-library-before-the-move.tar.gz", false),
+            ("vpo-library-.tar.gz", false),
+        ];
+        for (name, standard) in cases {
+            assert_eq!(BackupName::parse(name).map(|n| n.standard), Some(standard), "{name}");
         }
     }
 

@@ -1,7 +1,10 @@
 //! Which backup is meant: `latest`, `replaced`, a day, or a name. Decided from a listing alone.
 
+use std::collections::BTreeMap;
+
 use super::listing::Backup;
 use super::name::BackupName;
+use crate::database::Source;
 use crate::time::Time;
 
 /// A backup that is dated further ahead of now, in seconds, does not count: its clock was wrong, and it would be the
@@ -37,17 +40,37 @@ impl Selector {
         }
     }
 
-    /// The backups that are meant among `backups`, a listing: the first one is the one, the others are older ones that
-    /// would be meant without it.
-    pub fn candidates<'a>(&self, backups: &'a [Backup], now: Time) -> Vec<&'a Backup> {
-        let ordinary = |backup: &Backup| !backup.replaced && !is_ahead(backup, now);
-        let meant = |backup: &&Backup| match self {
-            Selector::Latest => ordinary(backup),
-            Selector::Replaced => backup.replaced,
-            Selector::Day(day) => ordinary(backup) && backup.created_at.to_string().starts_with(day),
-            Selector::Name(name) => backup.file_name == name.as_str(),
-        };
+    /// The backups of the library `here`, or of unknown source, that are meant among `backups`, a listing: the first one is
+    /// the one, the others are older ones that would be meant without it. A name is that of one file, whatever its source.
+    pub fn candidates<'a>(&self, backups: &'a [Backup], here: Option<&Source>, now: Time) -> Vec<&'a Backup> {
+        let of_here = |backup: &Backup| backup.source.is_none() || backup.source.as_ref() == here;
+        let named = matches!(self, Selector::Name(_));
+        let meant = |backup: &&Backup| self.fits(backup, now) && (named || of_here(backup));
         backups.iter().filter(meant).collect()
+    }
+
+    /// The backups of other libraries that would be meant there, those of each library together. `replaced` never means
+    /// another library's.
+    pub fn elsewhere<'a>(&self, backups: &'a [Backup], here: Option<&Source>, now: Time) -> Vec<Vec<&'a Backup>> {
+        let mut libraries: BTreeMap<&Source, Vec<&Backup>> = BTreeMap::new();
+        if matches!(self, Selector::Latest | Selector::Day(_)) {
+            for backup in backups.iter().filter(|backup| self.fits(backup, now)) {
+                if let Some(source) = backup.source.as_ref().filter(|source| Some(*source) != here) {
+                    libraries.entry(source).or_default().push(backup);
+                }
+            }
+        }
+        libraries.into_values().collect()
+    }
+
+    fn fits(&self, backup: &Backup, now: Time) -> bool {
+        let ordinary = !backup.replaced && !is_ahead(backup, now);
+        match self {
+            Selector::Latest => ordinary,
+            Selector::Replaced => backup.replaced,
+            Selector::Day(day) => ordinary && backup.created_at.to_string().starts_with(day),
+            Selector::Name(name) => backup.file_name == name.as_str(),
+        }
     }
 }
 
@@ -59,13 +82,13 @@ pub fn is_ahead(backup: &Backup, now: Time) -> bool {
 /// The newest backup of a listing that can be relied on, as far as a listing tells: whole, no safety backup, and not
 /// dated more than a day ahead.
 pub fn newest_good(backups: &[Backup], now: Time) -> Option<&Backup> {
-    let ordinary = Selector::Latest.candidates(backups, now);
-    ordinary.into_iter().find(|backup| backup.summary.is_ok())
+    let good = |backup: &&Backup| Selector::Latest.fits(backup, now) && backup.summary.is_ok();
+    backups.iter().find(good)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::listing::{Flaw, Summary, newest_first};
+    use super::super::listing::{Flaw, Stamp, Summary, newest_first};
     use super::*;
     use crate::archive::{Layout, Metadata};
 
@@ -114,6 +137,15 @@ mod tests {
             archive_size: 1,
             replaced: name.replaced,
             number: name.number,
+            standard_name: name.standard,
+            source: None,
+            stamp: Stamp {
+                regular: true,
+                device: 1,
+                inode: 1,
+                size: 1,
+                mtime_ns: 1,
+            },
             summary,
         }
     }
@@ -237,10 +269,75 @@ mod tests {
             let backups = listing(there);
             let selector = Selector::parse(operand).unwrap();
             assert_eq!(
-                stems(selector.candidates(&backups, now)),
+                stems(selector.candidates(&backups, None, now)),
                 meant,
                 "{operand} of {there:?}"
             );
+        }
+    }
+
+    /// A listing of backups, each with the host of its library, `-` where it is unknown.
+    fn listing_of(backups: &[(&str, &str)]) -> Vec<Backup> {
+        let source = |host: &str| Source {
+            host: host.into(),
+            path: "/library.db".into(),
+        };
+        let mut backups: Vec<Backup> = (backups.iter())
+            .map(|(name, host)| Backup {
+                source: (*host != "-").then(|| source(host)),
+                ..backup(name)
+            })
+            .collect();
+        newest_first(&mut backups);
+        backups
+    }
+
+    #[test]
+    fn which_backup_is_meant_among_several_libraries() {
+        let there = [
+            ("2026-02-05T000000Z", "nas"),
+            ("2026-02-04T000000Z-replaced", "nas"),
+            ("2026-02-03T000000Z", "here"),
+            ("2026-02-03T000000Z-replaced", "here"),
+            ("2026-02-02T000000Z", "-"),
+            ("2026-02-02T010000Z", "laptop"),
+            ("2026-02-01T000000Z", "nas"),
+            ("2026-02-01T000000Z-replaced", "-"),
+        ];
+        let here = listing_of(&[("2026-02-01T000000Z", "here")])[0].source.clone();
+        let now = NOW.parse().unwrap();
+        /// What is asked for, what is meant here, and what of other libraries.
+        type Case = (
+            &'static str,
+            &'static [&'static str],
+            &'static [&'static [&'static str]],
+        );
+        let cases: [Case; 6] = [
+            (
+                "latest",
+                &["2026-02-03T000000Z", "2026-02-02T000000Z"],
+                &[&["2026-02-02T010000Z"], &["2026-02-05T000000Z", "2026-02-01T000000Z"]],
+            ),
+            (
+                "replaced",
+                &["2026-02-03T000000Z-replaced", "2026-02-01T000000Z-replaced"],
+                &[],
+            ),
+            ("2026-02-05", &[], &[&["2026-02-05T000000Z"]]),
+            ("2026-02-02", &["2026-02-02T000000Z"], &[&["2026-02-02T010000Z"]]),
+            // A name is that of one file.
+            ("2026-02-05T000000Z", &["2026-02-05T000000Z"], &[]),
+            ("2026-02-09", &[], &[]),
+        ];
+        let backups = listing_of(&there);
+        for (operand, meant, elsewhere) in cases {
+            let selector = Selector::parse(operand).unwrap();
+            let candidates = selector.candidates(&backups, here.as_ref(), now);
+            assert_eq!(stems(candidates), meant, "{operand}");
+            let others: Vec<_> = (selector.elsewhere(&backups, here.as_ref(), now).into_iter())
+                .map(stems)
+                .collect();
+            assert_eq!(others, elsewhere, "{operand}");
         }
     }
 

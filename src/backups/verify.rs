@@ -9,7 +9,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use crate::archive::{Contents, Metadata, Reader};
-use crate::database::{Facts, Untrusted, quick_check};
+use crate::database::{Facts, Problem, Untrusted, problems, quick_check};
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, require_space};
 
@@ -77,6 +77,19 @@ impl Staged {
                 Kind::Database => Kind::InvalidArchive.because(invalid).source(error).into(),
                 _ => error,
             })
+    }
+
+    /// Looks for what [`Staged::check`], which has to come first, leaves out: indexes against their tables, and
+    /// references. What it finds was so in the library.
+    ///
+    /// # Errors
+    /// Where it could not be done.
+    pub fn problems(&self) -> anyhow::Result<Vec<Problem>> {
+        let database = Untrusted::open(self.file.path())?;
+        problems(&database).map_err(|error| {
+            let error = database.explain(error);
+            Kind::Failed.because("the full check failed").source(error).into()
+        })
     }
 }
 

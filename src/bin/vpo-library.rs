@@ -1,20 +1,24 @@
 //! `vpo-library`: backup and restore for every day, by running the other six programs.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use lexopt::Arg;
 use lexopt::prelude::*;
 use vpo_library::cli;
 use vpo_library::failure::Kind;
-use vpo_library::porcelain::{self, BackupOptions, COMMANDS, Common, DiffOptions, Help, Log, RestoreOptions, usage};
+use vpo_library::porcelain::{
+    self, BackupOptions, COMMANDS, Common, DiffOptions, Help, Log, PruneOptions, RestoreOptions, VerifyOptions, usage,
+};
 
 enum Command {
     Backup(BackupOptions),
     Restore(RestoreOptions),
-    Backups { max_age: Option<OsString> },
-    Verify(Vec<PathBuf>),
+    Backups { max_age: Option<Duration> },
+    Verify(VerifyOptions),
+    Prune(PruneOptions),
     Diff(DiffOptions),
 }
 
@@ -47,10 +51,12 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         Command::Restore(options) if options.dry_run => {
             porcelain::restore(common, options, &mut Log::begin(None, "restore"))
         }
+        Command::Prune(options) if options.dry_run => porcelain::prune(common, options, &mut Log::begin(None, "prune")),
         Command::Backup(options) => logged("backup", &|log| porcelain::backup(common, options, log)),
         Command::Restore(options) => logged("restore", &|log| porcelain::restore(common, options, log)),
-        Command::Verify(operands) => logged("verify", &|log| porcelain::verify(common, operands, log)),
-        Command::Backups { max_age } => porcelain::backups(common, max_age.clone()),
+        Command::Verify(options) => logged("verify", &|log| porcelain::verify(common, options, log)),
+        Command::Prune(options) => logged("prune", &|log| porcelain::prune(common, options, log)),
+        Command::Backups { max_age } => porcelain::backups(common, *max_age),
         Command::Diff(options) => porcelain::diff(common, options),
     }
 }
@@ -102,11 +108,22 @@ impl Config {
                     common.backup_directory = Some(cli::path(parser.value()?));
                 }
                 (Long("max-age"), Some(Command::Backups { max_age })) => {
-                    let age = parser.value()?.string()?;
-                    cli::age(&age)?;
-                    *max_age = Some(age.into());
+                    *max_age = Some(cli::age(&parser.value()?.string()?)?);
                 }
-                (Value(operand), Some(Command::Verify(operands))) => operands.push(operand.into()),
+                (Long(name), Some(Command::Prune(o))) if cli::is_keep_rule(name) => {
+                    let name = name.to_owned();
+                    cli::add_keep_rule(&mut o.rules, &name, &parser.value()?)?;
+                }
+                (Long("one-source"), Some(Command::Prune(o))) => o.rules.one_source = true,
+                (Long("dry-run"), Some(Command::Prune(o))) => o.dry_run = true,
+                (Short('y') | Long("yes"), Some(Command::Prune(o))) => o.yes = true,
+                (Long("no-verify"), Some(Command::Prune(o))) => o.no_verify = true,
+                (Long("full"), Some(Command::Verify(o))) => o.full = true,
+                (Long("newest"), Some(Command::Verify(o))) => {
+                    let count = cli::number("--newest", &parser.value()?, 1..=u64::from(u32::MAX))?;
+                    o.newest = Some(count as usize);
+                }
+                (Value(operand), Some(Command::Verify(o))) => o.backups.push(operand.into()),
 
                 (Long("stat"), Some(Command::Diff(o))) => o.stat = true,
                 (Value(old), Some(Command::Diff(o))) if o.old.is_none() => o.old = Some(old.into()),
@@ -122,6 +139,20 @@ impl Config {
                 return Err(Kind::Usage.error("'-o -' contradicts --json, --verify and --dry-run"));
             }
         }
+        if let Command::Verify(options) = &command
+            && options.newest.is_some()
+            && !options.backups.is_empty()
+        {
+            return Err(Kind::Usage.error("--newest contradicts a named backup"));
+        }
+        if let Command::Prune(options) = &command
+            && options.rules.is_empty()
+        {
+            return Err(Kind::Usage
+                .because("prune needs a rule that says what to keep")
+                .hint("vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12")
+                .into());
+        }
         Ok(Config {
             common,
             command,
@@ -136,7 +167,8 @@ impl Command {
             Some("backup") => Ok(Command::Backup(BackupOptions::default())),
             Some("restore") => Ok(Command::Restore(RestoreOptions::default())),
             Some("backups") => Ok(Command::Backups { max_age: None }),
-            Some("verify") => Ok(Command::Verify(Vec::new())),
+            Some("verify") => Ok(Command::Verify(VerifyOptions::default())),
+            Some("prune") => Ok(Command::Prune(PruneOptions::default())),
             Some("diff") => Ok(Command::Diff(DiffOptions::default())),
             _ => Err(unknown_command(name)),
         }
@@ -149,6 +181,7 @@ impl Command {
             Command::Backups { .. } => "backups",
             Command::Verify(_) => "verify",
             Command::Diff(_) => "diff",
+            Command::Prune(_) => "prune",
         }
     }
 }

@@ -9,6 +9,7 @@ use lexopt::prelude::*;
 use vpo_library::archive::Contents;
 use vpo_library::backups::{self, Destination};
 use vpo_library::cli::{self, Progress, VerifyReport};
+use vpo_library::database::Problem;
 use vpo_library::failure::{Kind, kind};
 use vpo_library::files::{self, Identity};
 
@@ -24,6 +25,8 @@ comes from standard input. A directory stands for every backup in it.
 options:
       --save DEST       keep the archive from standard input, only if it is
                         valid: as DEST, or in the directory DEST
+      --full            also check indexes against tables, and references:
+                        what is found was so in the library
       --no-database-check
                         check the archive alone, without unpacking the database
       --json            report as one JSON document
@@ -37,7 +40,7 @@ A line begins with ok, with bad for what is not a complete backup, or with ??
 for what could not be looked at.
 
 exit status: 0 all are whole, 46 one is bad, 20 one does not exist,
-40 or 44 one could not be looked at
+40 or 44 one could not be looked at, 1 --full found something
 
 examples:
   vpo-verify ~/.vpo/backups
@@ -49,6 +52,7 @@ struct Config {
     operands: Vec<PathBuf>,
     save: Option<Destination>,
     database_check: bool,
+    full: bool,
     json: bool,
     progress: bool,
     quiet: bool,
@@ -65,8 +69,9 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         let input = cli::binary_input("an archive", HINT)?;
         let input = Progress::new(config.progress, None).reading(input);
         let stdin = Path::new("-");
-        match backups::save(input, destination, |input| check(config, input)) {
-            Ok((path, contents)) => report.good(stdin, contents, Some(&path))?,
+        let mut problems = None;
+        match backups::save(input, destination, |input| check(config, input, &mut problems)) {
+            Ok((path, contents)) => report.good(stdin, contents, Some(&path), problems)?,
             Err(error) if kind(&error) == Kind::InvalidArchive => report.bad(stdin, &error)?,
             Err(error) => return Err(error),
         }
@@ -114,15 +119,17 @@ fn verify(config: &Config, path: &Path, open: Open, report: &mut VerifyReport) -
         (file, size)
     };
     let progress = Progress::new(config.progress, size);
-    let checked = input.and_then(|file| check(config, Box::new(progress.reading(file))));
+    let mut problems = None;
+    let checked = input.and_then(|file| check(config, Box::new(progress.reading(file)), &mut problems));
     progress.clear();
     match checked {
-        Ok(contents) => report.good(path, contents, None),
+        Ok(contents) => report.good(path, contents, None, problems),
         Err(error) => report.bad(path, &error),
     }
 }
 
-fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
+/// Checks an archive; `problems` is what a full check found besides.
+fn check(config: &Config, input: Box<dyn Read>, problems: &mut Option<Vec<Problem>>) -> anyhow::Result<Contents> {
     if !config.database_check {
         return backups::check_archive(input, cli::cores());
     }
@@ -130,6 +137,9 @@ fn check(config: &Config, input: Box<dyn Read>) -> anyhow::Result<Contents> {
     files::sweep(&scratch, None);
     let staged = backups::stage(input, &scratch, cli::cores()).map_err(cli::with_scratch_named)?;
     staged.check()?;
+    if config.full {
+        *problems = Some(staged.problems()?);
+    }
     Ok(staged.contents)
 }
 
@@ -139,6 +149,7 @@ impl Config {
             operands: Vec::new(),
             save: None,
             database_check: true,
+            full: false,
             json: false,
             progress: false,
             quiet: false,
@@ -150,6 +161,7 @@ impl Config {
                 Short('h') | Long("help") => return Err(cli::help(USAGE)),
                 Short('V') | Long("version") => return Err(cli::version("vpo-verify")),
                 Long("save") => save = Some(cli::path(parser.value()?)),
+                Long("full") => config.full = true,
                 Long("no-database-check") => config.database_check = false,
                 Long("json") => config.json = true,
                 Long("progress") => config.progress = true,
@@ -161,6 +173,9 @@ impl Config {
         }
         if config.operands.is_empty() {
             config.operands.push("-".into());
+        }
+        if config.full && !config.database_check {
+            return Err(Kind::Usage.error("--full contradicts --no-database-check"));
         }
         let inputs = cli::archives(&config.operands);
         cli::protect(&inputs)?;

@@ -6,24 +6,32 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::keep::keep_words;
 use super::report::{print, print_bytes, print_json};
 use super::terminal::{bad, doubtful, is_terminal, width};
 use super::text::{escape, escape_path};
-use crate::backups::{Backup, Flaw, newest_good};
+use crate::backups::{Backup, Flaw, Verdict, newest_good};
+use crate::database::Source;
 use crate::failure::Kind;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
 /// Prints the listing: as a table, or for a terminal in the form that fits it.
-pub fn print_table(directory: &Path, backups: &[Backup], now: Time) -> anyhow::Result<()> {
+/// `verdicts`, those of keep rules, are one more column.
+pub fn print_table(
+    directory: &Path,
+    backups: &[Backup],
+    verdicts: Option<&[Verdict]>,
+    now: Time,
+) -> anyhow::Result<()> {
     let shown = escape_path(directory);
     if backups.is_empty() {
         return print(&format!("No backups found in {shown}\n"));
     }
     let mut text = format!("Backups in {shown}:\n\n");
     let lines = match width(std::io::stdout()) {
-        Some(width) => lines_for_people(backups, now, width),
-        None => table(backups, None),
+        Some(width) => lines_for_people(backups, verdicts, now, width),
+        None => table(backups, verdicts, None),
     };
     for line in lines {
         text.push_str(&format!("{line}\n"));
@@ -41,7 +49,8 @@ pub fn print_table(directory: &Path, backups: &[Backup], now: Time) -> anyhow::R
 pub fn numbered(backups: &[Backup], now: Time, width: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for (i, backup) in backups.iter().enumerate() {
-        let entry = entry(backup, change(backups, i), now, width.saturating_sub(5));
+        let more = remarks(backups, None, i);
+        let entry = entry(backup, change(backups, i), more, now, width.saturating_sub(5));
         for (j, line) in entry.into_iter().enumerate() {
             let number = if j == 0 { format!("{:>3}", i + 1) } else { String::new() };
             lines.push(format!("{number:3}  {line}"));
@@ -51,27 +60,31 @@ pub fn numbered(backups: &[Backup], now: Time, width: usize) -> Vec<String> {
 }
 
 /// A table with the age of each backup where it fits, else two lines or more for each.
-fn lines_for_people(backups: &[Backup], now: Time, width: usize) -> Vec<String> {
-    let table = table(backups, Some(now));
+fn lines_for_people(backups: &[Backup], verdicts: Option<&[Verdict]>, now: Time, width: usize) -> Vec<String> {
+    let table = table(backups, verdicts, Some(now));
     // The heading is as wide as a row without remarks.
     if table[0].chars().count() <= width {
         return table;
     }
     (0..backups.len())
-        .flat_map(|i| entry(&backups[i], change(backups, i), now, width))
+        .flat_map(|i| {
+            let more = remarks(backups, verdicts, i);
+            entry(&backups[i], change(backups, i), more, now, width)
+        })
         .collect()
 }
 
 /// The lines of the table: the heading, then one for each backup. With `now`, age and change are columns too.
-fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
+fn table(backups: &[Backup], verdicts: Option<&[Verdict]>, now: Option<Time>) -> Vec<String> {
     let names: Vec<_> = (backups
         .iter()
         .map(|b| escape(&b.file_name.to_string_lossy()).into_owned()))
     .collect();
     let width = names.iter().map(|n| n.chars().count()).max().unwrap_or(0).max(8);
     let for_people = |column: String| if now.is_some() { column } else { String::new() };
+    let more = more_columns(backups, verdicts);
     let mut lines = vec![format!(
-        "{:width$}  {:19}{}  {:>8}  {:>9}  {:>6}{}  {:>6}",
+        "{:width$}  {:19}{}  {:>8}  {:>9}  {:>6}{}  {:>6}{}",
         "Filename",
         "Created (UTC)",
         for_people(format!("  {:14}", "Age")),
@@ -79,36 +92,41 @@ fn table(backups: &[Backup], now: Option<Time>) -> Vec<String> {
         "Database",
         "Files",
         for_people(format!("  {:>7}", "Change")),
-        "Schema"
+        "Schema",
+        more[0]
     )];
+    let heading = lines[0].trim_end().len();
+    lines[0].truncate(heading);
     for (i, (backup, name)) in backups.iter().zip(&names).enumerate() {
         let age = now.map_or(String::new(), |now| format!("  {:14}", age_of(backup.created_at, now)));
         let rest = match &backup.summary {
             Ok(summary) => format!(
-                "{:>9}  {:>6}{}  {:>6}{}",
+                "{:>9}  {:>6}{}  {:>6}{}{}",
                 human(summary.database_size),
                 grouped(summary.metadata.file_count),
                 for_people(format!("  {:>7}", change(backups, i).unwrap_or_default())),
                 summary.metadata.schema_version,
+                more[i + 1],
                 for_people(if backup.replaced {
                     "  safety backup".into()
                 } else {
                     String::new()
                 })
             ),
-            Err(flaw) => verdict(flaw),
+            Err(flaw) => flawed(flaw),
         };
         let archive = human(backup.archive_size);
-        lines.push(format!(
+        let line = format!(
             "{name:width$}  {}{age}  {archive:>8}  {rest}",
             backup.created_at.readable()
-        ));
+        );
+        lines.push(line.trim_end().to_owned());
     }
     lines
 }
 
 /// What stands in the place of what an archive does not say of itself.
-fn verdict(flaw: &Flaw) -> String {
+fn flawed(flaw: &Flaw) -> String {
     let word = match flaw.proven {
         true => bad("damaged"),
         false => doubtful("unknown"),
@@ -116,8 +134,47 @@ fn verdict(flaw: &Flaw) -> String {
     format!("{word}: {}", escape(&flaw.reason))
 }
 
+/// The columns that are not always there, heading first: the sources where there are several, and what keep rules say.
+fn more_columns(backups: &[Backup], verdicts: Option<&[Verdict]>) -> Vec<String> {
+    let mut lines = vec![String::new(); backups.len() + 1];
+    let mut add = |heading: &str, cells: Vec<String>| {
+        let width = cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = width.max(heading.len());
+        for (line, cell) in lines.iter_mut().zip(std::iter::once(heading.to_owned()).chain(cells)) {
+            line.push_str(&format!("  {cell:width$}"));
+        }
+    };
+    if several_sources(backups) {
+        add("Source", backups.iter().map(source).collect());
+    }
+    if let Some(verdicts) = verdicts {
+        add("Keep", verdicts.iter().map(keep_words).collect());
+    }
+    lines
+}
+
+/// True if the backups are known to be of more than one library.
+fn several_sources(backups: &[Backup]) -> bool {
+    let mut known = backups.iter().filter_map(|backup| backup.source.as_ref());
+    let first = known.next();
+    known.any(|source| Some(source) != first)
+}
+
+/// The library that a backup is of, for a person; nothing where it is not known.
+fn source(backup: &Backup) -> String {
+    let source = backup.source.as_ref().map(Source::to_string).unwrap_or_default();
+    escape(&source).into_owned()
+}
+
+/// What [`more_columns`] has for one backup, where there is no table.
+fn remarks(backups: &[Backup], verdicts: Option<&[Verdict]>, i: usize) -> Vec<String> {
+    let source = several_sources(backups).then(|| source(&backups[i]));
+    let keep = verdicts.map(|verdicts| keep_words(&verdicts[i]));
+    source.into_iter().chain(keep).filter(|text| !text.is_empty()).collect()
+}
+
 /// One backup in as many lines as a narrow terminal needs.
-fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Vec<String> {
+fn entry(backup: &Backup, change: Option<String>, more: Vec<String>, now: Time, width: usize) -> Vec<String> {
     let created = backup.created_at.readable();
     let mut fields = vec![format!("{} UTC, {}", &created[..16], age_of(backup.created_at, now))];
     match &backup.summary {
@@ -133,12 +190,13 @@ fn entry(backup: &Backup, change: Option<String>, now: Time, width: usize) -> Ve
         }
         Err(flaw) => {
             fields.push(human(backup.archive_size));
-            fields.push(verdict(flaw));
+            fields.push(flawed(flaw));
         }
     }
     if backup.replaced {
         fields.push("safety backup".into());
     }
+    fields.extend(more);
     let mut lines = vec![shorten(&escape(&backup.file_name.to_string_lossy()), width)];
     let mut line = String::new();
     for field in fields {
@@ -212,9 +270,22 @@ pub fn print_names(backups: &[Backup], null: bool) -> anyhow::Result<()> {
     print_bytes(&out)
 }
 
-/// Prints the listing as a JSON document.
-pub fn print_listing_json(directory: &Path, backups: &[Backup]) -> anyhow::Result<()> {
-    let rows: Vec<Value> = backups.iter().map(row).collect();
+/// Prints the listing as a JSON document. With `verdicts`, those of keep rules, each row says what becomes of the backup,
+/// and what tells whether its name still is of the same file.
+pub fn print_listing_json(directory: &Path, backups: &[Backup], verdicts: Option<&[Verdict]>) -> anyhow::Result<()> {
+    let mut rows: Vec<Value> = backups.iter().map(row).collect();
+    for (i, row) in rows.iter_mut().enumerate() {
+        let Some(verdicts) = verdicts else { break };
+        let stamp = &backups[i].stamp;
+        row["keep"] = match &verdicts[i] {
+            Verdict::Kept(reasons) => reasons.iter().map(|reason| reason.name()).collect(),
+            Verdict::Expired => json!([]),
+            Verdict::NoRule | Verdict::UnknownSource | Verdict::LeftAlone => Value::Null,
+        };
+        row["device"] = json!(stamp.device);
+        row["inode"] = json!(stamp.inode);
+        row["mtime_ns"] = json!(stamp.mtime_ns);
+    }
     print_json(&json!({
         "directory": directory.to_string_lossy(),
         "total_count": backups.len(),

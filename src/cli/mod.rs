@@ -7,6 +7,7 @@ mod command;
 mod diff;
 mod exit;
 mod inherited;
+mod keep;
 mod listing;
 mod places;
 mod progress;
@@ -27,6 +28,7 @@ pub use command::{
 };
 pub use diff::{DiffFormat, DiffReport, note_left_out};
 pub use exit::{Reported, main, signal_status, status};
+pub use keep::{add_keep_rule, is_keep_rule, keep_options, note_uncounted};
 pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
 pub use places::{
     backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,

@@ -10,6 +10,7 @@ use super::command::{CommandLine, advise};
 use super::report::{note, print, print_json};
 use super::streams::ask;
 use super::text::{escape, escape_path};
+use crate::database::Source;
 use crate::failure::{Kind, describe, kind};
 use crate::library::{Outcome, Plan, Target};
 use crate::signals;
@@ -55,7 +56,7 @@ pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<(
     };
     let created = plan.contents.metadata.time();
     let question = format!(
-        "Library: {}\n  now:    {now}\n  backup: {} files, schema {}, {}, created {} UTC\n  {}\nReplace it? [y/N] ",
+        "Library: {}\n  now:    {now}\n  backup: {} files, schema {}, {}, created {} UTC\n{}  {}\nReplace it? [y/N] ",
         escape_path(&plan.library),
         grouped(plan.backup.file_count),
         plan.backup.schema_version,
@@ -64,6 +65,7 @@ pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<(
             || escape(&plan.contents.metadata.created_at).into_owned(),
             Time::readable
         ),
+        source(plan),
         fate(&plan.target, safety_directory),
     );
     match ask(&question)? {
@@ -74,6 +76,15 @@ pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<(
             .hint("--yes replaces it without a question")
             .into()),
     }
+}
+
+/// Where the backup is from, where that is not this library.
+fn source(plan: &Plan) -> String {
+    let source = plan.contents.metadata.source();
+    let other = source.filter(|source| Source::of(&plan.library).as_ref() != Some(source));
+    other.map_or(String::new(), |source| {
+        format!("          of another library: {}\n", escape(&source.to_string()))
+    })
 }
 
 /// What becomes of the library that is replaced.

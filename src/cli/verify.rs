@@ -10,6 +10,7 @@ use super::report::{note, print, print_json};
 use super::terminal::{bad, doubtful, good};
 use super::text::{escape, escape_path};
 use crate::archive::{Contents, Metadata};
+use crate::database::Problem;
 use crate::failure::{Kind, describe, hint, kind};
 use crate::size::{grouped, human};
 
@@ -21,6 +22,8 @@ pub struct VerifyReport {
     /// The kind of the first archive that could not be looked at, for another reason than that it is missing.
     unknown: Option<Kind>,
     missing: bool,
+    /// A full check found something.
+    problems: bool,
 }
 
 /// What is known of one archive.
@@ -62,6 +65,9 @@ struct Row {
     /// Where a valid archive was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     saved: Option<String>,
+    /// What a full check found; only there if one was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problems: Option<Vec<Problem>>,
     #[serde(flatten)]
     metadata: Option<Metadata>,
 }
@@ -75,11 +81,18 @@ impl VerifyReport {
             rows: Vec::new(),
             unknown: None,
             missing: false,
+            problems: false,
         }
     }
 
-    /// Adds an archive that is whole; `saved` is where it was kept.
-    pub fn good(&mut self, path: &Path, contents: Contents, saved: Option<&Path>) -> anyhow::Result<()> {
+    /// Adds an archive that is whole; `saved` is where it was kept, and `problems` what a full check found.
+    pub fn good(
+        &mut self,
+        path: &Path,
+        contents: Contents,
+        saved: Option<&Path>,
+        problems: Option<Vec<Problem>>,
+    ) -> anyhow::Result<()> {
         let metadata = contents.metadata;
         if !self.quiet && !self.json {
             print(&format!(
@@ -92,12 +105,22 @@ impl VerifyReport {
                 human(contents.database_size)
             ))?;
         }
+        for problem in problems.iter().flatten() {
+            self.problems = true;
+            let line = in_words(problem);
+            if self.quiet {
+                note(&format!("{}: {line}", escape_path(saved.unwrap_or(path))));
+            } else if !self.json {
+                print(&format!("      {}\n", escape(&line)))?;
+            }
+        }
         self.rows.push(Row {
             path: path.to_string_lossy().into_owned(),
             valid: true,
             status: Status::Ok,
             error: None,
             saved: saved.map(|path| path.to_string_lossy().into_owned()),
+            problems,
             metadata: Some(metadata),
         });
         Ok(())
@@ -131,13 +154,14 @@ impl VerifyReport {
             status,
             error: Some(describe(error)),
             saved: None,
+            problems: None,
             metadata: None,
         });
         Ok(())
     }
 
     /// Prints the document, and gives the exit status: 46 if one was bad, else 20 if one was missing, else that of
-    /// the first one that could not be looked at.
+    /// the first one that could not be looked at; else 1 if a full check found something.
     pub fn finish(self) -> anyhow::Result<u8> {
         let bad = self.rows.iter().filter(|row| row.status == Status::Bad).count();
         if self.json {
@@ -150,7 +174,7 @@ impl VerifyReport {
         let status = match (bad, self.missing) {
             (1.., _) => Kind::InvalidArchive.code(),
             (0, true) => Kind::NotFound.code(),
-            (0, false) => self.unknown.map_or(0, Kind::code),
+            (0, false) => self.unknown.map_or(u8::from(self.problems), Kind::code),
         };
         if let Some(message) = self.message() {
             tell_error(&message, None);
@@ -177,4 +201,18 @@ impl VerifyReport {
         }
         Some(text)
     }
+}
+
+/// A problem as a line for a person.
+fn in_words(problem: &Problem) -> String {
+    let table = problem
+        .table
+        .as_ref()
+        .map_or(String::new(), |table| format!("{table}: "));
+    let rows = match problem.rows {
+        None => String::new(),
+        Some(1) => " (1 row)".into(),
+        Some(n) => format!(" ({} rows)", grouped(n)),
+    };
+    format!("{table}{}{rows}", problem.message)
 }

@@ -92,7 +92,8 @@ fn judge(found: &[String]) -> anyhow::Result<()> {
     damage.map_or(Ok(()), |line| Err(Damage::in_structure(line)))
 }
 
-fn is_unseen(line: &str) -> bool {
+/// True for a line of quick_check or integrity_check that says that it could not look.
+pub(super) fn is_unseen(line: &str) -> bool {
     UNSEEN.iter().any(|what| {
         let Some(at) = line.find(what) else { return false };
         let code = &line[at + what.len()..];

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::files::parent;
+
 /// The longest host or path that is told, in bytes.
 pub const MAX_SOURCE: usize = 4096;
 
@@ -17,10 +19,19 @@ pub struct Source {
 }
 
 impl Source {
-    /// The library at `path` on this machine; none where its host or path can't be told.
-    pub fn of(path: &Path) -> Option<Self> {
-        let (host, path) = (host()?, self::path(path)?);
-        Some(Source { host, path })
+    /// What the backups of the library at `library` say, whether it exists or not; `None` where they can't tell.
+    pub fn of(library: &Path) -> Option<Self> {
+        let path = path(library).or_else(|| {
+            let directory = parent(library).canonicalize().ok()?;
+            told(
+                directory
+                    .join(library.file_name()?)
+                    .into_os_string()
+                    .into_string()
+                    .ok()?,
+            )
+        })?;
+        Some(Source { host: host()?, path })
     }
 }
 
@@ -73,6 +84,22 @@ fn told(text: String) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A library that is gone still has its backups.
+    #[test]
+    fn of_a_library() {
+        let directory = tempfile::tempdir().unwrap();
+        let real = directory.path().canonicalize().unwrap();
+        std::fs::create_dir(real.join("a")).unwrap();
+        std::os::unix::fs::symlink(real.join("a"), real.join("b")).unwrap();
+        let path = real.join("b/library.db");
+        let missing = Source::of(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(Source::of(&path), Some(missing.clone()));
+        assert_eq!(missing.path, real.join("a/library.db").to_str().unwrap());
+        assert_eq!(Some(missing.host), host());
+        assert_eq!(Source::of(&real.join("gone/library.db")), None);
+    }
 
     #[test]
     fn host_and_path() {

@@ -12,7 +12,7 @@ pub use behind::WriteBehind;
 pub use descriptor::{inherited, open_path_or_descriptor};
 pub use identity::{Identity, Inputs, resolve};
 pub use owner::give_to_owner;
-pub use publish::{NewDirectories, NewFile, create_directory, sync_directory};
+pub use publish::{NewDirectories, NewFile, create_directory, flush_directory, sync_directory};
 pub use space::{free_space, require_place, require_space};
 pub(crate) use temporary::lock_path;
 pub use temporary::{Temporary, rename_new, sweep};

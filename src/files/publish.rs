@@ -115,8 +115,12 @@ fn link(file: &File, name: &Path) -> io::Result<()> {
 
 /// Flushes a directory, so that a name that was added there survives a power cut.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
-    let synced = File::open(directory)?.sync_all();
-    match synced {
+    flush_directory(&File::open(directory)?)
+}
+
+/// [`sync_directory`] for one that is open.
+pub fn flush_directory(directory: &File) -> io::Result<()> {
+    match directory.sync_all() {
         // Some network file systems can't, and have nothing to flush.
         Err(error) if Errno::from_io_error(&error) == Some(Errno::INVAL) => Ok(()),
         synced => synced,

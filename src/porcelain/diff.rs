@@ -20,10 +20,15 @@ pub struct DiffOptions {
 
 /// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
 pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
-    let named = |operand: &Path| meant(common, operand).map(|meant| meant.path);
-    let old = named(options.old.as_deref().unwrap_or(Path::new("latest")))?;
+    let line = || common.line().arg("diff");
+    let old = options.old.as_deref().unwrap_or(Path::new("latest"));
+    let again = |old: &Path| match &options.new {
+        Some(new) => line().path(old).word(new.as_os_str()),
+        None => line().path(old),
+    };
+    let old = meant(common, old, &again)?.path;
     let new = match &options.new {
-        Some(new) => named(new)?,
+        Some(new) => meant(common, new, &|new| line().path(&old).path(new))?.path,
         None => common.library()?,
     };
     let mut args: Vec<OsString> = common.passed_on(true);

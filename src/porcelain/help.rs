@@ -13,7 +13,7 @@ pub struct Help {
 }
 
 /// What each command understands.
-pub static COMMANDS: [Help; 5] = [
+pub static COMMANDS: [Help; 6] = [
     Help {
         name: "backup",
         operands: "",
@@ -80,8 +80,12 @@ Lists the backups of the backup directory, newest first.
 Reads every byte of the named backups, or of all in the backup directory, and
 checks the databases inside. BACKUP is what it is for restore.
 ",
-        options: "",
+        options: "      --newest N        the N newest of the list
+      --full            also check indexes against tables, and references: what is
+                        found was so in the library
+",
         examples: "  vpo-library verify
+  vpo-library verify latest
   vpo-library verify ~/.vpo/backups/vpo-library-2026-02-05T143022Z.tar.gz
 ",
     },
@@ -98,6 +102,36 @@ not given. The exit status is 1 if there are differences.
 ",
         examples: "  vpo-library diff
   vpo-library diff --stat latest
+",
+    },
+    Help {
+        name: "prune",
+        operands: " KEEP...",
+        summary: "remove the backups that no keep rule keeps",
+        about: "\
+Shows which backups go and why the others stay, verifies the newest one, asks,
+and removes. A backup stays if any rule keeps it; each library counts for itself,
+and its newest backup always stays. What is named by hand is never touched.
+",
+        options: "      --keep-last N     the N newest
+      --keep-within AGE those younger than the newest by less than AGE: 36h, 7d,
+                        5w, 1y
+      --keep-hourly N   the newest of each of the last N hours with a backup;
+      --keep-daily N    likewise of days,
+      --keep-weekly N   of weeks,
+      --keep-monthly N  of months,
+      --keep-yearly N   of years
+      --keep-replaced AGE
+                        safety backups not older than the newest other backup
+                        by AGE or more
+      --one-source      count all as backups of one library
+      --dry-run         show what would go
+  -y, --yes             remove without a question
+      --no-verify       do not look at the newest backups first
+",
+        examples: "  vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12
+  vpo-library prune --keep-last 30
+  vpo-library prune --yes --keep-replaced 30d
 ",
     },
 ];

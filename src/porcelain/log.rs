@@ -1,4 +1,4 @@
-//! The log: one JSON line for each backup, restore and verify.
+//! The log: one JSON line for each backup, restore, verify and prune.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -50,6 +50,9 @@ struct Line {
     database_sha256: Option<String>,
     blocks: Option<u32>,
     blocks_reused: Option<u32>,
+    removed: Option<Vec<String>>,
+    kept_count: Option<u64>,
+    freed_bytes: Option<u64>,
     duration_seconds: f64,
 }
 
@@ -134,6 +137,15 @@ impl Log {
         self.note(|line| (line.blocks, line.blocks_reused) = (Some(blocks), Some(reused)));
     }
 
+    /// Notes which backups were removed, how many stay, and how many bytes are free now.
+    pub fn pruned(&self, removed: Vec<String>, kept_count: usize, freed_bytes: u64) {
+        self.note(|line| {
+            line.removed = Some(removed);
+            line.kept_count = Some(kept_count as u64);
+            line.freed_bytes = Some(freed_bytes);
+        });
+    }
+
     /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
     pub fn end(self, result: &anyhow::Result<u8>) {
         let code = match (signals::pending(), result) {
@@ -175,6 +187,9 @@ impl Line {
             database_sha256: None,
             blocks: None,
             blocks_reused: None,
+            removed: None,
+            kept_count: None,
+            freed_bytes: None,
             duration_seconds: 0.0,
         }
     }

@@ -1,10 +1,13 @@
-//! Everyday use: `backup`, `restore`, `backups`, `verify` and `diff`, by running the sibling programs and joining them by pipes.
+//! Everyday use: `backup`, `restore`, `backups`, `verify`, `diff` and `prune`, by running the sibling programs and joining
+//! them by pipes.
 
 mod backup;
 mod diff;
+mod elsewhere;
 mod help;
 mod log;
 mod pipeline;
+mod prune;
 mod restore;
 mod trace;
 mod verify;
@@ -13,8 +16,9 @@ pub use backup::{BackupOptions, backup};
 pub use diff::{DiffOptions, diff};
 pub use help::{COMMANDS, Help, usage};
 pub use log::Log;
+pub use prune::{PruneOptions, prune};
 pub use restore::{RestoreOptions, restore};
-pub use verify::{backups, verify};
+pub use verify::{VerifyOptions, backups, verify};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,6 +26,7 @@ use std::time::Duration;
 
 use crate::backups::Selector;
 use crate::cli::{self, CommandLine};
+use crate::database::Source;
 use crate::failure::{Kind, kind};
 use crate::files::Inputs;
 use crate::time::Time;
@@ -105,11 +110,13 @@ struct Meant {
     older: Option<PathBuf>,
 }
 
-/// Finds the backup that `operand` means: `latest`, `replaced`, a path, a day, a time, or a name in `directory`.
+/// Finds the backup that `operand` means: `latest`, `replaced`, a path, a day, a time, or a name in `directory`. `again` gives
+/// the command that the person would go on with, for another backup.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day.
-fn meant(common: &Common, operand: &Path) -> anyhow::Result<Meant> {
+/// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day; [`Kind::Declined`] if only other libraries have
+/// one and nobody can be asked.
+fn meant(common: &Common, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
     if operand == Path::new("-") {
         cli::require_input()?;
     }
@@ -135,7 +142,16 @@ fn meant(common: &Common, operand: &Path) -> anyhow::Result<Meant> {
         Err(error) if kind(&error) == Kind::NotFound => Vec::new(),
         listed => listed?,
     };
-    let candidates = selector.map_or(Vec::new(), |selector| selector.candidates(&backups, Time::now()));
+    let (library, now) = (common.library()?, Time::now());
+    let here = Source::of(&library);
+    let mut candidates = Vec::new();
+    if let Some(selector) = selector {
+        candidates = selector.candidates(&backups, here.as_ref(), now);
+        if candidates.is_empty() {
+            let elsewhere = selector.elsewhere(&backups, here.as_ref(), now);
+            candidates = elsewhere::choose(elsewhere, &library, &directory, again)?;
+        }
+    }
     let Some((first, others)) = candidates.split_first() else {
         return Err(none_of(common, operand, &directory));
     };

@@ -130,6 +130,28 @@ pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) ->
     Ended { result, restored }
 }
 
+/// Runs one program and gives what it wrote to its standard output, also when it failed. `ends` say the rest.
+pub fn output_of(
+    stage: Stage,
+    ends: Ends,
+    line: &CommandLine,
+    verbose: bool,
+) -> anyhow::Result<(Vec<u8>, anyhow::Result<()>)> {
+    let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
+    let ends = Ends {
+        output: Some(File::from(OwnedFd::from(writer))),
+        ..ends
+    };
+    let thread = std::thread::Builder::new().spawn(move || {
+        let mut output = Vec::new();
+        reader.read_to_end(&mut output).map(|_| output)
+    });
+    let thread = thread.context("cannot start a thread")?;
+    let ended = run(vec![stage], ends, line, verbose);
+    let output = thread.join().unwrap_or_else(|_| Ok(Vec::new()));
+    Ok((output.context("cannot read what a program writes")?, ended.result))
+}
+
 fn spawn_all(stages: Vec<Stage>, ends: Ends, line: &CommandLine, running: &mut Vec<Running>) -> anyhow::Result<()> {
     let last = stages.len().saturating_sub(1);
     let mut input = ends.input.map_or(Stdio::inherit(), Stdio::from);

@@ -32,7 +32,7 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
     let library = library?;
     log.library(&library);
-    let Meant { path, older } = choose(common, options.backup.as_deref())?;
+    let Meant { path, older } = choose(common, options)?;
     log.backup(&path);
     note_archive(&path, log);
     let ends = Ends {
@@ -93,9 +93,9 @@ fn again(common: &Common, options: &RestoreOptions) -> CommandLine {
 }
 
 /// The backup that is meant.
-fn choose(common: &Common, operand: Option<&Path>) -> anyhow::Result<Meant> {
-    match operand {
-        Some(operand) => meant(common, operand),
+fn choose(common: &Common, options: &RestoreOptions) -> anyhow::Result<Meant> {
+    match &options.backup {
+        Some(operand) => meant(common, operand, &|path| again(common, options).path(path)),
         None => Ok(Meant {
             path: ask_which(common)?,
             older: None,

@@ -2,30 +2,50 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::pipeline::{Ends, Stage, run};
 use super::{Common, Log, meant};
 use crate::cli;
-use crate::failure::Kind;
+use crate::database::Source;
+use crate::failure::{Kind, kind};
+use crate::time::Time;
 
-/// Verifies the named backups, or every backup of the backup directory.
-pub fn verify(common: &Common, operands: &[PathBuf], log: &mut Log) -> anyhow::Result<u8> {
-    log.protect(&common.inputs(None, operands))?;
-    let mut options = common.passed_on(true);
-    if common.progress() {
-        options.push("--progress".into());
+/// What `verify` can be told.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyOptions {
+    /// Paths, or names of backups; none for all.
+    pub backups: Vec<PathBuf>,
+    /// `--newest`
+    pub newest: Option<usize>,
+    /// `--full`
+    pub full: bool,
+}
+
+/// Verifies the named backups, the newest of the list, or every backup of the backup directory.
+pub fn verify(common: &Common, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
+    log.protect(&common.inputs(None, &options.backups))?;
+    let mut args = common.passed_on(true);
+    if options.full {
+        args.push("--full".into());
     }
-    let paths = match operands {
-        [] => vec![whole_directory(common)?],
-        _ => operands
+    if common.progress() {
+        args.push("--progress".into());
+    }
+    let paths = match (&options.backups[..], options.newest) {
+        ([], None) => vec![whole_directory(common)?],
+        ([], Some(count)) => newest(common, count)?,
+        (operands, _) => operands
             .iter()
-            .map(|operand| Ok(meant(common, operand)?.path))
+            .map(|operand| Ok(meant(common, operand, &|path| common.line().arg("verify").path(path))?.path))
             .collect::<anyhow::Result<Vec<_>>>()?,
     };
-    if let [path] = &paths[..] {
-        log.backup(path);
+    match &paths[..] {
+        [path] => log.backup(path),
+        _ if options.newest.is_some() => log.backup(&common.backup_directory()?),
+        _ => {}
     }
-    let stage = Stage::new("vpo-verify", options).operands(paths);
+    let stage = Stage::new("vpo-verify", args).operands(paths);
     let ends = Ends {
         capture: !cli::is_terminal(std::io::stderr()),
         documented: common.json,
@@ -46,16 +66,24 @@ fn whole_directory(common: &Common) -> anyhow::Result<PathBuf> {
     Ok(directory)
 }
 
+/// The newest backups of the list.
+fn newest(common: &Common, count: usize) -> anyhow::Result<Vec<PathBuf>> {
+    let directory = whole_directory(common)?;
+    let backups = crate::backups::list(&directory)?;
+    if backups.is_empty() {
+        let message = format!("no backups in '{}': nothing was proven", directory.display());
+        return Err(Kind::NotFound.error(message));
+    }
+    Ok(backups.into_iter().take(count).map(|backup| backup.path).collect())
+}
+
 /// Lists the backups of the backup directory.
-pub fn backups(common: &Common, max_age: Option<OsString>) -> anyhow::Result<u8> {
+pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8> {
     let mut args: Vec<OsString> = Vec::new();
     for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
         if wanted {
             args.push(option.into());
         }
-    }
-    if let Some(age) = max_age {
-        args.extend(["--max-age".into(), age]);
     }
     let mut stage = Stage::new("vpo-ls-backups", args);
     // Where nobody named one, a missing directory is no error: the program finds the default by the same rule.
@@ -66,7 +94,28 @@ pub fn backups(common: &Common, max_age: Option<OsString>) -> anyhow::Result<u8>
         documented: common.json,
         ..Ends::default()
     };
-    run(vec![stage], ends, &common.line(), common.verbose)
-        .result
-        .map(|()| 0)
+    run(vec![stage], ends, &common.line(), common.verbose).result?;
+    match max_age {
+        Some(age) => require_recent(common, age),
+        None => Ok(0),
+    }
+}
+
+/// Fails unless a backup of this library, or of unknown source, is younger than `age`: another one's says nothing about it.
+fn require_recent(common: &Common, age: Duration) -> anyhow::Result<u8> {
+    let mut backups = match crate::backups::list(&common.backup_directory()?) {
+        Err(error) if kind(&error) == Kind::NotFound => Vec::new(),
+        listed => listed?,
+    };
+    let here = Source::of(&common.library()?);
+    backups.retain(|backup| backup.source.is_none() || backup.source == here);
+    match cli::require_recent(&backups, age, Time::now()) {
+        Ok(()) => Ok(0),
+        // The listing was the one document.
+        Err(error) if common.json => {
+            cli::note(&format!("vpo-library: {error}"));
+            Ok(kind(&error).code())
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -16,6 +16,7 @@ mod damage;
 mod fuzz;
 mod hostile;
 mod kill;
+mod prune;
 mod reuse;
 mod signals;
 #[allow(dead_code, reason = "shared with the other test crate")]

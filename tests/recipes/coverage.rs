@@ -10,7 +10,7 @@ const SOURCES: [&str; 4] = [
 ];
 
 /// These are not run here, and this is why.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     (
         "vpo-library restore latest",
         "asks on the terminal; with --yes it is run here",
@@ -24,6 +24,15 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ),
     (
         "systemctl --user enable --now vpo-library-backup.timer",
+        "needs the session of a person",
+    ),
+    ("loginctl enable-linger", "needs the session of a person"),
+    (
+        "systemctl --user enable --now vpo-library-prune.timer",
+        "needs the session of a person",
+    ),
+    (
+        "systemctl --user edit vpo-library-prune.service",
         "needs the session of a person",
     ),
     ("make demo", "builds"),

@@ -1,5 +1,7 @@
 //! The examples of the pages of the single programs, those that no other recipe has.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::place::{Place, content, has_tools};
 
 #[test]
@@ -143,9 +145,26 @@ fn of_vpo_library() {
     // As the page has it.
     place.manual("cd ~/.vpo/backups").ok();
     place.manual_as(undo, "restore", "restore --dry-run").ends(20);
-    // A line of a crontab.
-    let cron = "15 3 * * *  vpo-library backup -q --log ~/.vpo/backup.log";
-    place.manual_as(cron, "15 3 * * *  ", "").ok();
+    // Lines of a crontab.
+    for (when, line) in [
+        (
+            "15 3 * * *  ",
+            "/usr/local/bin/vpo-library backup -q --log ~/.vpo/backup.log",
+        ),
+        (
+            "15 5 * * 0  ",
+            "/usr/local/bin/vpo-library prune -q --yes --keep-daily 7",
+        ),
+    ] {
+        let ran = place.manual_as(&format!("{when}{line}"), &format!("{when}/usr/local/bin/"), "");
+        assert_eq!(ran.ok(), "");
+    }
+    let writes = "umask 077; PATH=/usr/local/bin:$PATH; vpo-snapshot | vpo-pack > ~/library.tar.gz";
+    place
+        .manual_as(&format!("15 3 * * *  {writes}"), "15 3 * * *  ", "umask 022; ")
+        .ok();
+    let mode = place.path("library.tar.gz").metadata().unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
     let told = place.readme("vpo-library -v backup").ends(0).stderr;
     assert!(
         told.starts_with("vpo-snapshot ") && told.contains(" | vpo-pack "),

@@ -141,8 +141,8 @@ fn a_remote_library_is_packed_here() {
     std::fs::create_dir(place.path("backups")).unwrap();
     let there = content(&nas.library());
     for recipe in [
-        "ssh nas vpo-snapshot | vpo-pack | vpo-verify --save backups/",
-        "ssh nas 'vpo-snapshot | vpo-pack' | vpo-verify --save backups/",
+        "ssh nas vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db | vpo-verify --save backups/",
+        "ssh nas 'vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db' | vpo-verify --save backups/",
     ] {
         let report = place.recipe(recipe).ok();
         assert!(report.starts_with("ok  backups/vpo-library-"), "{report}");
@@ -152,6 +152,10 @@ fn a_remote_library_is_packed_here() {
         assert!(content(&place.path("copy.db")) == there);
         std::fs::remove_file(place.path("copy.db")).unwrap();
     }
+    let listed = place
+        .sh("vpo-ls-backups --names --source nas:/srv/vpo/library.db backups")
+        .ok();
+    assert_eq!(listed.lines().count(), 2);
     place.clean();
 }
 
@@ -161,14 +165,21 @@ fn a_local_library_is_stored_there() {
         return;
     };
     let place = &nas.place;
-    for recipe in [
-        "vpo-library backup -o - | ssh nas vpo-verify --save backups/",
-        "vpo-snapshot | vpo-pack | ssh nas vpo-verify --save backups/",
+    for ran in [
+        place.recipe("vpo-library backup -o - | ssh nas vpo-verify --save backups/"),
+        place.readme("vpo-snapshot | vpo-pack | ssh nas vpo-verify --save backups/"),
+        place.manual(
+            "vpo-snapshot | vpo-pack --source \"$(uname -n):$HOME/.vpo/library.db\" |
+                 ssh nas vpo-verify --save backups/",
+        ),
     ] {
-        let report = place.recipe(recipe).ok();
+        let report = ran.ok();
         assert!(report.starts_with("ok  backups/vpo-library-"), "{report}");
     }
-    assert_eq!(nas.kept().len(), 2);
+    assert_eq!(nas.kept().len(), 3);
+    // What the wrapper says of itself is what the recipe says.
+    let kept = place.sh("ssh nas vpo-ls-backups --names --source \"$(uname -n):$HOME/.vpo/library.db\" backups");
+    assert_eq!(kept.ok().lines().count(), 2);
     place.sh("ssh nas vpo-verify -q backups").ok();
     if has_tools("jq", &["jq"]) {
         let table = place.manual(

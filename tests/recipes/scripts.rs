@@ -55,7 +55,7 @@ fn jq_picks_backups() {
     if !has_tools("jq", &["jq"]) {
         return;
     }
-    let (place, [new, _, old]) = with_backups();
+    let (place, [new, ..]) = with_backups();
     let newest = "vpo-ls-backups --json | jq -r 'first(.backups[]
                       | select((.error or .replaced) | not) | .path)'";
     assert_eq!(place.manual(newest).ok(), format!("{}\n", new.display()));
@@ -63,14 +63,6 @@ fn jq_picks_backups() {
         place.sh("vpo-ls-backups --json | jq '.backups[0].path'").ok(),
         format!("\"{}\"\n", new.display())
     );
-    let prune = "vpo-ls-backups --json | jq -r '[.backups[]
-                     | select((.error or .replaced) | not) | .path][10:][]' |
-                     tr '\\n' '\\0' | xargs -0 -r rm";
-    place.manual(prune).ok();
-    assert!(old.exists());
-    place.sh(&prune.replace("[10:]", "[1:]")).ok();
-    assert!(!old.exists() && new.exists());
-
     damage(&new);
     let reasons = place
         .manual(
@@ -97,6 +89,98 @@ fn jq_picks_backups() {
             jq '{created_at, file_count, schema_mismatch}'",
     );
     assert!(would.ok().contains("\"file_count\": 100"));
+}
+
+/// A backup at three o'clock of each of the last so many nights, the newest of last night; gives their names.
+fn nights(place: &Place, count: u32) -> Vec<String> {
+    let script = format!(
+        "set -e; mkdir -p .vpo/backups; vpo-snapshot --stats stats >copy.db
+         for night in $(seq {count} -1 1); do
+             time=$(date -u -d \"$night days ago\" +%FT03)
+             vpo-pack --stats stats --created-at $time:00:00Z <copy.db >.vpo/backups/vpo-library-${{time}}0000Z.tar.gz
+         done; ls .vpo/backups"
+    );
+    place.sh(&script).ok().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn old_backups_go() {
+    let place = Place::with_library();
+    let all = nights(&place, 500);
+    let left = || {
+        place
+            .sh("ls .vpo/backups")
+            .ok()
+            .lines()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let dry = "vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
+    let shown = place.readme(dry).ok();
+    assert!(shown.contains(" of 500 to remove, "), "{shown}");
+    let dry = "vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 \\
+                   --keep-monthly 12";
+    assert_eq!(place.manual(dry).ok(), shown);
+    assert_eq!(left(), all);
+    let prune = "vpo-library prune --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
+    let alone = place.recipe(prune).ends(1);
+    assert!(alone.stderr.contains("no terminal to ask on"), "{}", alone.stderr);
+    place.sh(&format!("{prune} --yes")).ok();
+    // 7 days, 3 or 4 weeks before them, and 8 to 12 months before these.
+    let kept = left();
+    assert!((18..=23).contains(&kept.len()), "{kept:?}");
+    assert_eq!(kept[kept.len() - 7..], all[493..]);
+
+    let why = place.manual("vpo-ls-backups --keep-daily 7 --keep-weekly 5").ok();
+    assert!(why.contains("  newest, daily, weekly\n"), "{why}");
+    let filter = "vpo-ls-backups --expired --keep-daily 7 --keep-weekly 5 -0 | xargs -0 -r rm --";
+    place.recipe(filter).ok();
+    assert!((10..=11).contains(&left().len()), "{:?}", left());
+    place.recipe(filter).ok();
+    place.manual("vpo-library prune --keep-replaced 30d").ok();
+    place.clean();
+}
+
+#[test]
+fn the_log_answers() {
+    if !has_tools("the log", &["jq"]) {
+        return;
+    }
+    let mut place = Place::with_library();
+    let all = nights(&place, 3);
+    let log = place.path(".vpo/backup.log");
+    place.set("VPO_LIBRARY_LOG", log.to_str().unwrap());
+    place
+        .sh(
+            "vpo-library backup -q; vpo-library --db gone.db backup -q; vpo-library verify -q
+             vpo-library prune -q --yes --keep-last 1; vpo-library prune -q --yes --keep-last 1
+             vpo-library prune -q --keep-last 0; vpo-library backup -q",
+        )
+        .ok();
+    let last = place.manual(
+        "jq -s 'map(select(.command == \"backup\" and .exit_code != 0))
+             | last | {time, error}' ~/.vpo/backup.log",
+    );
+    let last = last.ok();
+    assert!(
+        last.contains("there is no library at") && last.contains("gone.db"),
+        "{last}"
+    );
+    let grew = place.manual(
+        "jq -r 'select(.command == \"backup\" and .exit_code == 0)
+             | [.time[:10], .database_size_bytes] | @tsv' ~/.vpo/backup.log",
+    );
+    let size = place.library().metadata().unwrap().len();
+    let grew = grew.ok();
+    assert_eq!(grew.lines().count(), 2);
+    assert!(grew.lines().all(|line| line.ends_with(&format!("\t{size}"))), "{grew}");
+    let removed = place.manual(
+        "jq -r 'select(.command == \"prune\" and .removed)
+             | .time as $t | .removed[] | \"\\($t) \\(.)\"' ~/.vpo/backup.log",
+    );
+    let removed = removed.ok();
+    let names: Vec<&str> = removed.lines().map(|line| line.split(' ').nth(1).unwrap()).collect();
+    assert_eq!(names, all);
 }
 
 #[test]
@@ -191,7 +275,7 @@ fn everyday() {
     place.recovered(&after);
 
     // For cron: silent, with a line in the log.
-    let cron = place.manual("vpo-library backup -q --log ~/.vpo/backup.log").ends(0);
+    let cron = place.sh("vpo-library backup -q --log ~/.vpo/backup.log").ends(0);
     assert_eq!((cron.stdout.as_str(), cron.stderr.as_str()), ("", ""));
     let log = std::fs::read_to_string(place.path(".vpo/backup.log")).unwrap();
     assert_eq!(log.lines().count(), 1);

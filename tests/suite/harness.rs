@@ -952,6 +952,17 @@ impl Terminal {
         (Terminal { device: device.into() }, user.into())
     }
 
+    /// Makes it so many columns wide.
+    pub fn resize(&self, columns: u16) {
+        let size = rustix::termios::Winsize {
+            ws_row: 50,
+            ws_col: columns,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        rustix::termios::tcsetwinsize(&self.device, size).unwrap();
+    }
+
     /// Reads until `text` was shown.
     #[track_caller]
     pub fn wait_for(&mut self, text: &str) -> String {

@@ -105,7 +105,7 @@ fn bash_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     assert_eq!(
         bash(&place, &["vpo-library", ""]),
-        ["backup", "restore", "backups", "verify", "diff", "help"]
+        ["backup", "restore", "backups", "verify", "diff", "prune", "help"]
     );
     assert_eq!(bash(&place, &["vpo-library", "help", "re"]), ["restore"]);
     assert_eq!(bash(&place, &["vpo-library", "--db", "x", "ba"]), ["backup", "backups"]);
@@ -181,7 +181,10 @@ fn fish_knows_commands_backups_and_values() {
     let (place, names) = with_backups();
     let mut commands = fish(&place, "vpo-library ");
     commands.sort();
-    assert_eq!(commands, ["backup", "backups", "diff", "help", "restore", "verify"]);
+    assert_eq!(
+        commands,
+        ["backup", "backups", "diff", "help", "prune", "restore", "verify"]
+    );
     assert_eq!(fish(&place, "vpo-library help v"), ["verify"]);
     for line in [
         "vpo-library restore ",

@@ -51,6 +51,8 @@ fn a_complete_tree_and_nothing_left_of_it() {
         "usr/share/zsh/site-functions/_vpo-library".to_owned(),
         "usr/lib/systemd/user/vpo-library-backup.service".to_owned(),
         "usr/lib/systemd/user/vpo-library-backup.timer".to_owned(),
+        "usr/lib/systemd/user/vpo-library-prune.service".to_owned(),
+        "usr/lib/systemd/user/vpo-library-prune.timer".to_owned(),
     ]);
     for (name, _) in PROGRAMS {
         expected.insert(format!("usr/bin/{name}"));

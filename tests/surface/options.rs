@@ -10,7 +10,7 @@ use crate::place::{PROGRAMS, Place, has_tools, project, text_of};
 pub type Options = BTreeMap<String, BTreeSet<String>>;
 
 /// The commands of `vpo-library`.
-pub const COMMANDS: [&str; 5] = ["backup", "restore", "backups", "verify", "diff"];
+pub const COMMANDS: [&str; 6] = ["backup", "restore", "backups", "verify", "diff", "prune"];
 
 fn add(options: &mut Options, command: &str, spelling: &str) {
     options.entry(command.into()).or_default().insert(spelling.into());

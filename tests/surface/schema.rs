@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::place::{Place, project, text_of};
 
 /// The schemas, and the manual pages that describe the same keys.
-const SCHEMAS: [(&str, &[&str]); 11] = [
+const SCHEMAS: [(&str, &[&str]); 13] = [
     ("backup", &["vpo-library.1"]),
     ("backup-dry-run", &["vpo-library.1"]),
     ("restore", &["vpo-library.1", "vpo-unpack-restore.1"]),
@@ -18,6 +18,8 @@ const SCHEMAS: [(&str, &[&str]); 11] = [
     ("backups", &["vpo-library.1", "vpo-ls-backups.1"]),
     ("verify", &["vpo-library.1", "vpo-verify.1"]),
     ("diff", &["vpo-library.1", "vpo-diff.1"]),
+    ("prune", &["vpo-library.1"]),
+    ("prune-dry-run", &["vpo-library.1"]),
     (
         "error",
         &[
@@ -238,6 +240,14 @@ fn backups() {
         assert_eq!(rows.iter().filter(|row| row.get("error").is_some()).count(), 1);
         assert_eq!(rows.iter().filter(|row| row["replaced"] == true).count(), 1);
     }
+    let kept = document(&place, "backups", 0, "vpo-ls-backups --json --keep-last 1 --one-source");
+    assert!(
+        kept["backups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|row| row["keep"].is_array())
+    );
     // The listing stays the one document where --max-age is not met.
     for line in [
         "vpo-library backups --json --max-age 0s",
@@ -269,6 +279,36 @@ fn verify() {
     assert_eq!((&mixed["total_count"], &mixed["bad_count"]), (&3.into(), &1.into()));
     document(&place, "verify", 20, "vpo-library verify --json gone.tar.gz");
     document(&place, "verify", 0, "vpo-verify --json --no-database-check x.tar.gz");
+    let full = document(&place, "verify", 0, "vpo-verify --json --full x.tar.gz");
+    assert_eq!(full["archives"][0]["problems"], serde_json::json!([]));
+    let db = rusqlite::Connection::open(place.library()).unwrap();
+    let orphans = "PRAGMA foreign_keys = OFF; DELETE FROM files WHERE id = 1";
+    db.execute_batch(orphans).unwrap();
+    drop(db);
+    place.sh("vpo-library backup -q -o orphans.tar.gz").ok();
+    let full = document(&place, "verify", 1, "vpo-library verify --json --full orphans.tar.gz");
+    assert!(full["archives"][0]["problems"][0]["rows"].is_u64(), "{full}");
+}
+
+#[test]
+fn prune() {
+    let place = Place::with_library();
+    let none = document(&place, "prune", 0, "vpo-library prune --json --keep-last 1");
+    assert_eq!(none["kept"], serde_json::json!([]));
+    place
+        .sh("vpo-library backup -q; vpo-library backup -q; vpo-library backup -q")
+        .ok();
+    let would = document(
+        &place,
+        "prune-dry-run",
+        0,
+        "vpo-library prune --json --dry-run --keep-last 1",
+    );
+    assert_eq!(would["would_remove"].as_array().unwrap().len(), 2);
+    document(&place, "error", 1, "vpo-library prune --json --keep-last 1");
+    let done = document(&place, "prune", 0, "vpo-library prune --json --yes --keep-last 1");
+    assert_eq!(done["removed"].as_array().unwrap().len(), 2);
+    assert!(done["freed_bytes"].as_u64().unwrap() > 1000);
 }
 
 #[test]
@@ -322,12 +362,16 @@ fn the_log() {
         (0, "vpo-library backup -q --log log"),
         (0, "VPO_LIBRARY_LOG='~/log' vpo-library restore --yes -q latest"),
         (0, "vpo-library --log log verify -q"),
+        (0, "vpo-library --log log prune -q --yes --keep-last 3"),
+        (0, "vpo-library --log log backup -q"),
+        (1, "vpo-library --log log prune -q --keep-last 1"),
         (46, "vpo-library --log log verify short.tar.gz"),
         (20, "vpo-library --log log restore --yes gone.tar.gz"),
         (20, "vpo-library --log log --db gone.db backup"),
         // These leave no line.
         (0, "vpo-library --log log backup -q --dry-run"),
         (0, "vpo-library --log log backups -q"),
+        (0, "vpo-library --log log prune -q --dry-run --keep-last 1"),
     ];
     std::fs::write(place.path("short.tar.gz"), "").unwrap();
     for (status, line) in lines {
@@ -345,6 +389,9 @@ fn the_log() {
             ("backup", 0),
             ("restore", 0),
             ("verify", 0),
+            ("prune", 0),
+            ("backup", 0),
+            ("prune", 1),
             ("verify", 46),
             ("restore", 20),
             ("backup", 20)
@@ -354,7 +401,7 @@ fn the_log() {
         assert_eq!(entry["outcome"] == "success", entry["exit_code"] == 0, "{entry}");
         assert_eq!(entry["error"].is_null(), entry["exit_code"] == 0, "{entry}");
         // Always the same keys, in the same order.
-        assert_eq!(entry.as_object().unwrap().len(), 11, "{entry}");
+        assert_eq!(entry.as_object().unwrap().len(), 14, "{entry}");
     }
     assert!(entries[0]["database_sha256"].is_string() && entries[1]["archive_size_bytes"].is_u64());
 }
@@ -432,10 +479,10 @@ fn schemas_and_manual_have_the_same_keys() {
             .filter(|(_, pages)| pages.contains(&page))
             .flat_map(|(name, _)| keys_of(&schema(name)))
             .collect();
-        // Where standard input is all that can be verified, nothing is stored.
+        // Where standard input is all that can be verified, nothing is stored; and its listing has no keep rules.
         let mut in_page = keys_of_page(page);
         if page == "vpo-library.1" {
-            in_page.insert("saved".into());
+            in_page.extend(["saved", "device", "inode", "mtime_ns"].map(str::to_owned));
         }
         assert_eq!(in_page, described, "left: man/{page}, right: man/schemas/");
     }
