@@ -645,7 +645,8 @@ fn an_idle_process_in_rollback_mode_writes_into_the_new_content() {
 #[track_caller]
 fn kept_beside(world: &World, what: &str, bytes: &[u8]) {
     let dir = world.home().join(".vpo");
-    let found = names(&dir).iter().any(|name| read(dir.join(name)) == bytes);
+    let mut files = tree(&dir).into_values();
+    let found = files.any(|file| file.content == bytes);
     assert!(found, "{what} is nowhere: {:?}", names(&dir));
 }
 

@@ -346,7 +346,7 @@ fn bombs() {
         refused(&world, what, &whole(&front), "the database inside is damaged");
     }
     // Blocks of zeros: each 1 KiB in the file and 1 MiB in memory.
-    let mut blocks = blocks_of(&[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
+    let mut blocks = blocks_of_size(MIB, &[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
     for n in 1..600 {
         blocks.extend(block(n, &[0; MIB]));
     }
@@ -401,7 +401,7 @@ fn a_million_members() {
         "several plain",
     );
     // And blocks of one byte each, of which the first one is one too many.
-    let first = blocks_of(&[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
+    let first = blocks_of(&[entry("library.db", &db), vec![0; BLOCK]].concat()[..BLOCK], &[]);
     let tiny: Vec<u8> = (1..20_000).flat_map(|n| block(n, &[0])).collect();
     refused(&world, "blocks of one byte", &[first, tiny].concat(), "too short");
 }
@@ -888,11 +888,9 @@ fn a_giant_schema_is_no_damage_of_the_library() {
     let archive = with_schema(view);
     let database = unpack(&archive).0;
     write(world.path("giant.db"), &database);
-    // Where it is a copy of a library that is checked, or a file that is packed, it is not called damaged.
-    let copied = world.cmd("vpo-snapshot").arg("giant.db").run();
-    copied.fails(40, &["cannot check the library", "out of memory"]);
-    let packed = world.cmd("vpo-pack").stdin_file(&world.path("giant.db")).run();
-    packed.fails(40, &["out of memory"]);
+    // What bounds a stage does not bound a library.
+    world.cmd("vpo-snapshot").arg("giant.db").run().ok();
+    world.cmd("vpo-pack").stdin_file(&world.path("giant.db")).run().ok();
     for args in [
         vec!["--yes", "--db", "giant.db"],
         vec!["--dry-run", "--db", "giant.db"],

@@ -144,6 +144,7 @@ fn at_every_step(
         let mut rules = rules.clone();
         rules.push(format!("inject={call}:{fault}:when={n}"));
         let out = finish(under(world, program, &log, &rules)).run();
+        println!("{program}: {call} {n} {fault}: {}", out.stderr);
         good(out.status.success(), &format!("{program}: {call} {n} {fault}"));
         let _ = std::fs::remove_file(&log);
         // The next run clears what is left.
