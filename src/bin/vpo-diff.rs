@@ -57,8 +57,11 @@ fn main() -> ExitCode {
 fn run(config: &Config) -> anyhow::Result<u8> {
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
+    let inputs = cli::archives([&config.old, &config.new]);
+    cli::protect(&inputs.database(&config.old).database(&config.new))?;
     let (old, new) = (operand(config, &config.old)?, operand(config, &config.new)?);
-    let (old, new) = Opened::both(old, new, &scratch, cli::DEFAULT_TIMEOUT, cli::cores())?;
+    let opened = Opened::both(old, new, &scratch, cli::DEFAULT_TIMEOUT, cli::cores());
+    let (old, new) = opened.map_err(cli::with_scratch_named)?;
     let mut report = DiffReport::new(config.format)?;
     let compared = compare(config, &old, &new, &mut report).map_err(|error| match error {
         DiffError::Old(error) => old.explain(error),

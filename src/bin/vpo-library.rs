@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lexopt::Arg;
 use lexopt::prelude::*;
-use vpo_library::cli;
+use vpo_library::cli::{self, CommandLine};
 use vpo_library::failure::Kind;
 use vpo_library::porcelain::{
     self, BackupOptions, COMMANDS, Common, DiffOptions, Help, Log, PruneOptions, RestoreOptions, VerifyOptions, usage,
@@ -132,7 +132,7 @@ impl Config {
                 (other, command) => return Err(unexpected(other, command.as_ref())),
             }
         }
-        let command = command.ok_or_else(|| Kind::Usage.because("no command").hint("'vpo-library help' lists them"))?;
+        let command = command.ok_or_else(|| Kind::Usage.because("no command").hint(for_help(None)))?;
         if let Command::Backup(options) = &command {
             let stream = options.output.as_ref().is_some_and(|output| output.as_os_str() == "-");
             if stream && (common.json || options.verify || options.dry_run) {
@@ -191,7 +191,7 @@ fn unknown_command(name: &OsStr) -> anyhow::Error {
     let known = COMMANDS.iter().map(|help| help.name).chain(["help"]);
     let hint = match cli::nearest(&name, known) {
         Some(meant) => format!("did you mean '{meant}'?"),
-        None => "'vpo-library help' lists the commands".into(),
+        None => for_help(None),
     };
     let unknown = Kind::Usage.because(format!("unknown command '{name}'"));
     unknown.hint(hint).into()
@@ -234,18 +234,26 @@ fn unexpected(arg: Arg, command: Option<&Command>) -> anyhow::Error {
         return cli::unexpected(arg);
     };
     let all = owners.join("' and '");
-    let error = match command {
-        None => Kind::Usage
-            .because(format!("'{option}' is an option of '{all}' and goes after the command"))
-            .hint(format!("vpo-library {owner} {option}")),
-        Some(command) => Kind::Usage
-            .because(format!(
-                "'{option}' is an option of '{all}', not of '{}'",
-                command.name()
-            ))
-            .hint(format!("'vpo-library help {}' lists its options", command.name())),
+    let (message, of) = match command {
+        None => (
+            format!("'{option}' is an option of '{all}' and goes after the command"),
+            *owner,
+        ),
+        Some(command) => {
+            let name = command.name();
+            (format!("'{option}' is an option of '{all}', not of '{name}'"), name)
+        }
     };
-    error.into()
+    Kind::Usage.because(message).hint(for_help(Some(of))).into()
+}
+
+/// What prints the help of a command, or of all.
+fn for_help(command: Option<&str>) -> String {
+    let help = CommandLine::this("vpo-library").arg("help");
+    match command {
+        Some(command) => help.arg(command).after("for its options"),
+        None => help.after("for the commands"),
+    }
 }
 
 /// `--format json`, as VPO spells it; its other format is `text`.

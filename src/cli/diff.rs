@@ -9,6 +9,7 @@ use serde_json::json;
 
 use super::exit::Documented;
 use super::report::note;
+use super::streams::require_output;
 use super::terminal::is_terminal;
 use super::text::{escape, escape_json};
 use crate::failure::{describe, hint, kind};
@@ -60,6 +61,9 @@ pub struct DiffReport {
 impl DiffReport {
     /// A report on standard output.
     pub fn new(format: DiffFormat) -> anyhow::Result<Self> {
+        if !format.is_quiet() {
+            require_output()?;
+        }
         let stdout = io::stdout().as_fd().try_clone_to_owned();
         let stdout = File::from(stdout.context("cannot use standard output")?);
         Ok(DiffReport {

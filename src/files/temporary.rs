@@ -99,8 +99,8 @@ fn no_room(directory: &Path, error: io::Error) -> io::Error {
     if !is_full(&error) {
         return error;
     }
-    let message = format!("no space left in '{}'", directory.display());
-    io::Error::other(Kind::NoSpace.because(message).directory(directory))
+    let message = format!("cannot write in '{}'", directory.display());
+    io::Error::other(Kind::NoSpace.because(message).directory(directory).source(error))
 }
 
 impl Drop for Temporary {

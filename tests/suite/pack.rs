@@ -511,7 +511,7 @@ fn no_room_for_the_spool() {
             .cmd("vpo-pack")
             .input(&database)
             .run()
-            .fails(44, &["the input", "no space left in"]);
+            .fails(44, &["the input", "No space left"]);
         world.verify(&out.stdout).exits(46);
         assert_eq!(names(&world.scratch()), [""; 0]);
         // Where the facts are known, nothing is spooled.

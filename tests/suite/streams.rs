@@ -112,7 +112,8 @@ fn standard_output_is_never_an_input() {
     write(world.path("facts"), b"{}");
     let (library, backup) = (world.library(), world.backups().join(NAME));
     let (archive, facts) = (world.path("a.tar.gz"), world.path("facts"));
-    let cases: [(&str, &[&str], &Path); 16] = [
+    let database = world.path("x.db");
+    let cases: [(&str, &[&str], &Path); 18] = [
         ("vpo-snapshot", &[], &library),
         ("vpo-pack", &["--stats", "facts"], &facts),
         ("vpo-verify", &["a.tar.gz"], &archive),
@@ -120,6 +121,8 @@ fn standard_output_is_never_an_input() {
         ("vpo-unpack-restore", &["--yes", "a.tar.gz"], &archive),
         ("vpo-unpack-restore", &["--yes", "--json", "a.tar.gz"], &library),
         ("vpo-ls-backups", &[], &backup),
+        ("vpo-diff", &["a.tar.gz", "x.db"], &archive),
+        ("vpo-diff", &["--json", "a.tar.gz", "x.db"], &database),
         ("vpo-library", &["backup", "-o", "-"], &library),
         ("vpo-library", &["backup"], &library),
         ("vpo-library", &["backup", "--dry-run"], &library),
@@ -246,8 +249,9 @@ fn a_close_that_fails_is_no_success() {
     let archive = world.archive_of(&world.library());
     std::fs::create_dir(world.backups()).unwrap();
     write(world.backups().join(NAME), &archive);
-    let cases: [(&str, &[&str], &str); 14] = [
+    let cases: [(&str, &[&str], &str); 15] = [
         ("vpo-snapshot", &[], "cannot write the output"),
+        ("vpo-diff", &["a.tar.gz", "a.tar.gz", "--json"], "cannot write"),
         ("vpo-pack", &[], "cannot write the archive"),
         ("vpo-pack", &["--help"], "cannot write to standard output"),
         ("vpo-verify", &["a.tar.gz"], "cannot write to standard output"),
@@ -307,12 +311,13 @@ fn closed_streams() {
     std::fs::create_dir(world.backups()).unwrap();
     write(world.backups().join(NAME), &read(world.path("a.tar.gz")));
     let input = world.library();
-    let cases: [(&str, &str, &[&str]); 17] = [
+    let cases: [(&str, &str, &[&str]); 18] = [
         (">&-", "vpo-snapshot", &[]),
         (">&-", "vpo-pack", &[]),
         (">&-", "vpo-verify", &["a.tar.gz"]),
         (">&-", "vpo-verify", &["--json", "a.tar.gz"]),
         (">&-", "vpo-ls-backups", &[]),
+        (">&-", "vpo-diff", &["--json", "a.tar.gz", "a.tar.gz"]),
         (">&-", "vpo-unpack-restore", &["--dry-run", "a.tar.gz"]),
         (">&-", "vpo-library", &["backup", "-o", "-"]),
         (">&-", "vpo-library", &["backup", "-q", "-o", "-"]),
