@@ -48,13 +48,13 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
 
 /// Unpacks an archive into a private file in `directory` and checks everything outside of the database.
 ///
-/// The directory must have room for it.
+/// The directory must have room for it, and `beside` bytes more.
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
-pub fn stage(input: Box<dyn Read>, directory: &Path, threads: NonZero<usize>) -> anyhow::Result<Staged> {
+pub fn stage(input: Box<dyn Read>, directory: &Path, beside: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
     let reader = Reader::open(input, threads)?;
-    require_space(directory, reader.database_size())?;
+    require_space(directory, reader.database_size().saturating_add(beside))?;
     let file = Temporary::create(directory);
     let file = file.with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
     let contents = reader.unpack(&mut &file)?;

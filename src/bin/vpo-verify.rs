@@ -135,7 +135,7 @@ fn check(config: &Config, input: Box<dyn Read>, problems: &mut Option<Vec<Proble
     }
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
-    let staged = backups::stage(input, &scratch, cli::cores()).map_err(cli::with_scratch_named)?;
+    let staged = backups::stage(input, &scratch, 0, cli::cores()).map_err(cli::with_scratch_named)?;
     staged.check()?;
     if config.full {
         *problems = Some(staged.problems()?);

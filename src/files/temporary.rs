@@ -189,13 +189,14 @@ pub fn sweep(directory: &Path, library: Option<&Path>) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    let identity = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino()));
-    let kept = library.and_then(identity);
+    // By its path: of a library that was linked into place, the name that is left is ours.
+    let place = |path: &Path| Some(parent(path).canonicalize().ok()?.join(path.file_name()?));
+    let kept = library.and_then(|library| place(&library.canonicalize().unwrap_or_else(|_| library.to_owned())));
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
         let lock = name.starts_with(PREFIX) && name.ends_with(LOCK_SUFFIX);
-        if (lock || is_ours(name)) && (kept.is_none() || identity(&entry.path()) != kept) {
+        if (lock || is_ours(name)) && (kept.is_none() || place(&entry.path()) != kept) {
             sweep_one(&entry.path(), lock);
         }
     }

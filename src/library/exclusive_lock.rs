@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
@@ -13,7 +13,13 @@ use super::busy_handler::wait_for_locks;
 use super::holder::{Holder, locked};
 use crate::database::{WAL, explain, harden, side_file_size};
 use crate::failure::{Kind, kind};
-use crate::signals::Deferral;
+use crate::signals::{self, Deferral};
+
+/// How long an attempt waits. In the exclusive locking mode a connection keeps its shared lock while it waits, and a writer
+/// that is about to commit waits for that: only who closes lets it go on.
+const ATTEMPT: Duration = Duration::from_millis(50);
+/// Time between two attempts.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// An open exclusive transaction on the library, in SQLite's exclusive locking mode.
 ///
@@ -39,28 +45,24 @@ impl ExclusiveLock {
     /// that; else why it could not be opened.
     pub fn take(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let _deferral = Deferral::new();
-        let cannot = || format!("cannot use the library '{}'", path.display());
-        // Before SQLite has any lock: see the fields.
-        let file = File::options().read(true).write(true).open(path).with_context(cannot)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).with_context(cannot)?;
-        let begun = begin(&mut connection, timeout).map_err(|error| explain(&connection, error));
-        // Until the content is replaced, the log stays as it is, with whatever it holds.
-        let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
-        match begun {
-            Ok(()) => Ok(ExclusiveLock {
-                connection,
-                file,
-                _deferral,
-            }),
-            Err(error) => {
-                drop(connection);
-                drop(file);
-                Err(match kind(&error) {
-                    Kind::Locked => locked(path).into(),
-                    _ => error.context(cannot()),
-                })
+        let begun = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(begun.elapsed());
+            match attempt(path, left.min(ATTEMPT)) {
+                Ok((connection, file)) => {
+                    return Ok(ExclusiveLock {
+                        connection,
+                        file,
+                        _deferral,
+                    });
+                }
+                Err(error) if kind(&error) != Kind::Locked => {
+                    return Err(error.context(format!("cannot use the library '{}'", path.display())));
+                }
+                Err(_) if begun.elapsed() >= timeout || signals::pending().is_some() => {
+                    return Err(locked(path).into());
+                }
+                Err(_) => thread::sleep(PAUSE),
             }
         }
     }
@@ -89,6 +91,19 @@ impl ExclusiveLock {
         } = self;
         connection.close().map_err(|(_, error)| error)
     }
+}
+
+/// One attempt, which waits up to `patience`. After an error nothing is open.
+fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)> {
+    // Before SQLite has any lock: see the fields.
+    let file = File::options().read(true).write(true).open(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags)?;
+    let begun = begin(&mut connection, patience).map_err(|error| explain(&connection, error));
+    // Until the content is replaced, the log stays as it is, with whatever it holds.
+    let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
+    begun.map(|()| (connection, file))
 }
 
 fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {

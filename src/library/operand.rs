@@ -118,7 +118,7 @@ impl Opened {
 
     fn unpack(name: String, input: Box<dyn Read>, scratch: &Path, threads: NonZero<usize>) -> anyhow::Result<Self> {
         let unpacked = || {
-            let staged = stage(input, scratch, threads)?;
+            let staged = stage(input, scratch, 0, threads)?;
             staged.check()?;
             Ok(Database::Unpacked(immutable(staged.file.path())?, staged.file))
         };

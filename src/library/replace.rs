@@ -339,11 +339,12 @@ fn remove_journal(path: &Path) -> anyhow::Result<()> {
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> anyhow::Result<()>;
 
-/// The pages of the library as they stand in its file, below SQLite: its log has been written back.
+/// The pages of the library as they stand in its file, below SQLite: its log has been written back. Only as many as the
+/// stage has, which is what its header tells: a run that was killed before SQLite cut the file leaves more, of no use.
 fn pages_of_file(mut file: &File, stage: &Stage<'_>, sink: Sink<'_>) -> anyhow::Result<()> {
     let failed = "what it holds now can't be read";
     file.seek(SeekFrom::Start(0)).context(failed)?;
-    let mut reader = BufReader::with_capacity(1 << 18, file);
+    let mut reader = BufReader::with_capacity(1 << 18, file.take(stage.size));
     let mut page = vec![0; stage.header.page_size as usize];
     loop {
         match read_full(&mut reader, &mut page).context(failed)? {

@@ -21,7 +21,7 @@ use super::safety_backup::{rehearse_safety_backup, write_safety_backup};
 use super::target::Target;
 use crate::archive::{Contents, Options};
 use crate::backups::{Staged, stage};
-use crate::database::{Facts, JOURNAL, is_out_of_memory, side_file_size};
+use crate::database::{Facts, JOURNAL, WAL, is_out_of_memory, side_file_size};
 use crate::failure::{Failure, Kind, kind};
 use crate::files::{NewDirectories, create_directory, parent, require_place, sweep};
 use crate::signals::{self, Deferral};
@@ -121,11 +121,14 @@ pub fn restore(
 ) -> anyhow::Result<(Plan, Outcome)> {
     let path = resolve(request.library)?;
     // Cheap, and before a minute goes into the archive.
-    is_there(&path)?;
+    let beside = match is_there(&path)? {
+        true => space_to_open(&path)?,
+        false => 0,
+    };
     let (place, new_directories) = place_for_stage(&request, parent(&path))?;
     sweep(&place, Some(&path));
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
-    let staged = stage(input, &place, request.threads)?;
+    let staged = stage(input, &place, beside, request.threads)?;
     let (backup, target, stamp) = check_and_look(&staged, &path, &request)?;
     let target = target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
@@ -155,6 +158,15 @@ pub fn restore(
     let outcome = apply(&mut plan, staged, stamp, &request)?;
     new_directories.keep();
     Ok((plan, outcome))
+}
+
+/// What SQLite needs beside the library at `path` to open it: the index of its log, 32 KiB for each 4,000 pages. On a device
+/// that is full to the brim it would leave what it began.
+fn space_to_open(path: &Path) -> anyhow::Result<u64> {
+    const LEAST: u64 = 64 << 10;
+    const LOG_BYTES_FOR_ONE: u64 = 50;
+    let log = side_file_size(path, WAL)?.unwrap_or(0);
+    Ok(LEAST + log / LOG_BYTES_FOR_ONE)
 }
 
 /// Where the archive is unpacked: beside the library, in a directory that is created where it is missing; a dry run, which

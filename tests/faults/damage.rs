@@ -52,7 +52,7 @@ fn pair(world: &World) -> Pair {
 pub fn judge(archive: &[u8]) -> Result<Vec<u8>, (Kind, String)> {
     let dir = tempfile::tempdir().unwrap();
     let input = Box::new(std::io::Cursor::new(archive.to_vec()));
-    let judged = backups::stage(input, dir.path(), NonZero::<usize>::MIN).and_then(|staged| {
+    let judged = backups::stage(input, dir.path(), 0, NonZero::<usize>::MIN).and_then(|staged| {
         staged.check()?;
         Ok(read(staged.file.path()))
     });

@@ -88,7 +88,7 @@ fn options_of_a_command() {
         ),
         (
             &["--dry-run", "backup"],
-            "'--dry-run' is an option of 'backup' and 'restore' and goes after the command",
+            "'--dry-run' is an option of 'backup' and 'restore' and 'prune' and goes after the command",
             "vpo-library help backup",
         ),
         (
