@@ -346,7 +346,7 @@ fn bombs() {
         refused(&world, what, &whole(&front), "the database inside is damaged");
     }
     // Blocks of zeros: each 1 KiB in the file and 1 MiB in memory.
-    let mut blocks = blocks_of(&[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
+    let mut blocks = blocks_of_size(MIB, &[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
     for n in 1..600 {
         blocks.extend(block(n, &[0; MIB]));
     }
@@ -401,7 +401,7 @@ fn a_million_members() {
         "several plain",
     );
     // And blocks of one byte each, of which the first one is one too many.
-    let first = blocks_of(&[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
+    let first = blocks_of_size(MIB, &[entry("library.db", &db), vec![0; MIB]].concat()[..MIB], &[]);
     let tiny: Vec<u8> = (1..20_000).flat_map(|n| block(n, &[0])).collect();
     refused(&world, "blocks of one byte", &[first, tiny].concat(), "too short");
 }
