@@ -103,7 +103,10 @@ fn we_read_what_tar_makes() {
             let tar = world.tool(tool).args([format, "-czf", "dot.tar.gz", "-C", "d", "."]);
             tar.run().ok();
             let archive = read(world.path("dot.tar.gz"));
-            assert!(gunzip(&archive).windows(2).any(|bytes| bytes == b"./"), "{tool} {format}");
+            assert!(
+                gunzip(&archive).windows(2).any(|bytes| bytes == b"./"),
+                "{tool} {format}"
+            );
             accepted(&world, &archive);
         }
     }
