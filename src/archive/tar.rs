@@ -64,12 +64,14 @@ pub struct Entry {
 /// A tar stream that is being read.
 pub struct TarReader {
     gzip: Gzip,
+    /// The directory itself has come by.
+    root_seen: bool,
 }
 
 impl TarReader {
     /// Reads the tar stream of `gzip` from its beginning.
     pub fn new(gzip: Gzip) -> Self {
-        TarReader { gzip }
+        TarReader { gzip, root_seen: false }
     }
 
     /// How the archive is built.
@@ -106,6 +108,9 @@ impl TarReader {
                 self.read_pax(header)?.must_be_harmless()?;
             } else if plain && kind == EntryType::XHeader && pax.is_none() {
                 pax = Some(self.read_pax(header)?);
+            } else if plain && !self.root_seen && is_root(header, pax.as_ref()) {
+                self.root_seen = true;
+                pax = None;
             } else {
                 return member(header, &pax.unwrap_or_default(), offset, self.layout()).map(Some);
             }
@@ -241,6 +246,18 @@ impl Pax {
         }
         Ok(())
     }
+}
+
+/// True for the directory itself, without content: what tar puts first when told to archive `.`.
+fn is_root(header: &Header, pax: Option<&Pax>) -> bool {
+    let here = |path: &[u8]| matches!(path, b"./" | b".");
+    let (path, size) = pax.map_or((None, None), |pax| (pax.path.as_deref(), pax.size));
+    header.entry_type() == EntryType::Directory
+        && here(&header.path_bytes())
+        && header.as_bytes()[PREFIX] == 0
+        && path.is_none_or(here)
+        && size_field(header) == Some(0)
+        && size.is_none_or(|size| size == 0)
 }
 
 /// Says what a header stands for, if that is one of the two members.

@@ -557,6 +557,41 @@ fn tar_cases() -> Vec<Case> {
             blocks_of(&front, &bad)
         }),
     ];
+    // The directory itself: in plain archives, once, empty, and by no other name.
+    let root = |name: &str, content: &[u8], flag: u8| entry_with(name, content, |h| h[156] = flag);
+    let end = with_end(1024);
+    for (what, message, directory) in [
+        (
+            "the directory with content",
+            "'./' is a directory",
+            root("./", b"content", b'5'),
+        ),
+        ("a directory below", "'./x/' is a directory", root("./x/", b"", b'5')),
+        ("the directory above", "'../' is a directory", root("../", b"", b'5')),
+        ("the root directory", "'/' is a directory", root("/", b"", b'5')),
+        ("a link to the directory", "'./' is a link", root("./", b"", b'2')),
+        (
+            "a file by that name",
+            "does not belong there: './'",
+            root("./", b"", b'0'),
+        ),
+        (
+            "the directory twice",
+            "'./' is a directory",
+            root("./", b"", b'5').repeat(2),
+        ),
+        ("the directory with a prefix", "is a directory", {
+            entry_with("./", b"", |h| {
+                h[156] = b'5';
+                h[345] = b'x';
+            })
+        }),
+    ] {
+        cases.push(case(what, message, plain(&[&directory[..], &front, &end].concat())));
+    }
+    cases.push(case("the directory, in blocks", "'./' is a directory", {
+        blocks_of(&[&root("./", b"", b'5')[..], &front].concat(), &end)
+    }));
     for (flag, what) in [
         (b'1', "is a link"),
         (b'2', "is a link"),

@@ -92,9 +92,33 @@ fn we_read_what_tar_makes() {
         let archive = world.tool("tar").args(args).run().ok().stdout;
         accepted(&world, &archive);
     }
-    // A directory in it is one member too many.
+    // `cd d && tar czf ../x.tar.gz .` has the directory itself, which was refused.
+    for (tool, format) in [
+        ("tar", "--format=gnu"),
+        ("tar", "--format=pax"),
+        ("tar", "--format=ustar"),
+        ("bsdtar", "--format=pax"),
+    ] {
+        if has_tool(tool, tool) {
+            let tar = world.tool(tool).args([format, "-czf", "dot.tar.gz", "-C", "d", "."]);
+            tar.run().ok();
+            let archive = read(world.path("dot.tar.gz"));
+            assert!(
+                gunzip(&archive).windows(2).any(|bytes| bytes == b"./"),
+                "{tool} {format}"
+            );
+            accepted(&world, &archive);
+        }
+    }
+    // Below it there is nothing else.
+    std::fs::create_dir(world.path("d/below")).unwrap();
     let archive = world.tool("tar").args(["czf", "-", "-C", "d", "."]).run().ok().stdout;
-    world.verify(&archive).exits(46);
+    let out = world.verify(&archive).exits(46);
+    assert!(
+        out.text().contains("the member './below/' is a directory"),
+        "{}",
+        out.text()
+    );
     // Packed anew, the blocks are one plain member.
     let pipe = pipeline([
         world.tool("gzip").args(["-dc", "x.tar.gz"]),
