@@ -110,8 +110,9 @@ not given. The exit status is 1 if there are differences.
         summary: "remove the backups that no keep rule keeps",
         about: "\
 Shows which backups go and why the others stay, verifies the newest one, asks,
-and removes. A backup stays if any rule keeps it; each library counts for itself,
-and its newest backup always stays. What is named by hand is never touched.
+and removes. A backup stays if any rule keeps it; each library counts for
+itself, and its newest backup always stays. What is named by hand is never
+touched.
 ",
         options: "      --keep-last N     the N newest
       --keep-within AGE those younger than the newest by less than AGE: 36h, 7d,

@@ -737,8 +737,8 @@ fn operands_that_are_damaged_or_something_else() {
         ("inside.tar.gz", 46, "the database inside is damaged"),
         ("empty", 46, "this is empty"),
         ("zip", 46, "this is a zip file"),
-        ("zeros.db", 42, ""),
-        ("header.db", 42, ""),
+        ("zeros.db", 42, "is damaged"),
+        ("header.db", 42, "is damaged"),
         ("bare.db", 42, "it has no table 'files' with a column 'path'"),
     ] {
         println!("{name}");

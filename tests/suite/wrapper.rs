@@ -106,8 +106,18 @@ fn a_backup_as_json() {
             "duration_seconds": json["duration_seconds"],
             "verified": verified,
             "blocks": blocks(&archive).len(),
-            "blocks_reused": if verified { blocks(&archive).len() - 2 } else { 0 },
+            "blocks_reused": json["blocks_reused"],
         });
+        // All but those with the time, which in the same second is the same.
+        let reused = json["blocks_reused"].as_u64().unwrap() as usize;
+        assert!(
+            if verified {
+                reused + 2 >= blocks(&archive).len()
+            } else {
+                reused == 0
+            },
+            "{reused}"
+        );
         for (key, value) in expected.as_object_mut().unwrap() {
             assert_eq!(json[key], *value, "{key}");
         }
@@ -118,7 +128,7 @@ fn a_backup_as_json() {
 fn backup_json(world: &World, args: &[&str]) -> (PathBuf, u64, u64) {
     let json = vpo(world, &[&["backup", "--json"], args].concat()).silent().json();
     let number = |key: &str| json[key].as_u64().unwrap();
-    let path = PathBuf::from(json["path"].as_str().unwrap());
+    let path = world.path(json["path"].as_str().unwrap());
     let archive = read(&path);
     world.verify(&archive).silent();
     assert_eq!(number("blocks"), blocks(&archive).len() as u64);
@@ -133,7 +143,7 @@ fn blocks_of_the_last_backup() {
     assert_eq!(reused, 0, "there is nothing yet");
     // All but the block with the time and the metadata.
     let (_, _, reused) = backup_json(&world, &[]);
-    assert_eq!(reused, blocks - 2);
+    assert!(reused >= blocks - 2, "{reused} of {blocks}");
     sqlite(
         &world.library(),
         "UPDATE files SET size_bytes = size_bytes + 1 WHERE id = 7",
@@ -142,7 +152,7 @@ fn blocks_of_the_last_backup() {
     assert!(reused > blocks / 2 && reused < blocks, "{reused} of {blocks}");
     // The backup directory is where earlier ones are, wherever the new one goes.
     let (_, _, reused) = backup_json(&world, &["-o", "elsewhere/x.tar.gz"]);
-    assert_eq!(reused, blocks - 2);
+    assert!(reused >= blocks - 2, "{reused} of {blocks}");
     let out = vpo(&world, &["-v", "backup", "-o", "-"]).ok();
     let line = format!("vpo-pack: reused {} of {blocks} blocks", blocks - 2);
     assert!(
@@ -1134,8 +1144,8 @@ fn a_dry_run_looks_at_the_place_of_the_backup() {
             .chain(outputs.map(|(place, code)| (["--output", place], code)));
         for (option, code) in options {
             let dry = || vpo(&world, &["backup", "--dry-run", option[0], option[1]]);
-            unchanged(&world.path(""), dry).fails(code, &[option[1].split('/').next().unwrap()]);
             let shown = option[1].trim_start_matches('/').split('/').next().unwrap();
+            unchanged(&world.path(""), dry).fails(code, &[shown]);
             vpo(&world, &["backup", option[0], option[1]]).fails(code, &[shown]);
         }
         // Where a backup can be made, none of the directories on the way is.
