@@ -1,7 +1,7 @@
 //! The limits that the figures in the README are measured against: libdeflate on all cores, and nothing else.
 //!
 //! `limit compress FILE [LEVEL]` compresses the file in blocks of 1 MiB; `limit expand FILE` compresses it first and
-//! then measures the way back. Prints seconds and the compressed size. The file is in memory before the clock starts.
+//! then measures the way back; `limit stream FILE` compresses it in one piece, on one core. Prints seconds and the compressed size. The file is in memory before the clock starts.
 
 use std::time::Instant;
 
@@ -13,20 +13,21 @@ fn main() {
     let args: Vec<String> = std::env::args().filter(|arg| arg != "--bench").collect();
     let (Some(job), Some(file)) = (args.get(1), args.get(2)) else {
         // `cargo test --benches` runs every bench without arguments.
-        println!("usage: limit compress|expand FILE [LEVEL]");
+        println!("usage: limit compress|expand|stream FILE [LEVEL]");
         return;
     };
     let level = args.get(3).map_or(6, |level| level.parse().expect("a level"));
     let level = CompressionLvl::new(level).expect("a level from 0 to 12");
     let data = std::fs::read(file).expect("a file that can be read");
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let blocks: Vec<&[u8]> = data.chunks(BLOCK).collect();
+    let block = if job == "stream" { data.len().max(1) } else { BLOCK };
+    let blocks: Vec<&[u8]> = data.chunks(block).collect();
     let parts: Vec<&[&[u8]]> = blocks.chunks(blocks.len().div_ceil(threads).max(1)).collect();
 
     let started = Instant::now();
     let compressed = on_threads(&parts, |part| {
         let mut compressor = Compressor::new(level);
-        let mut out = vec![0; compressor.deflate_compress_bound(BLOCK)];
+        let mut out = vec![0; compressor.deflate_compress_bound(block)];
         let keep = job == "expand";
         let mut members = Vec::new();
         for block in part {

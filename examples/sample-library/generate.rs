@@ -106,6 +106,33 @@ pub fn write(sample: &Sample, path: &Path) -> io::Result<Facts> {
         .inspect_err(|_| drop(std::fs::remove_file(&path)))
 }
 
+/// What a day does to a library.
+#[allow(dead_code)]
+#[derive(Clone, Copy, Debug)]
+pub struct Day {
+    /// Another day of the same kind.
+    pub seed: u64,
+    /// Media files that come.
+    pub new: u64,
+    /// Media files that were replaced by others, and are scanned again.
+    pub changed: u64,
+}
+
+/// Lets a day go by in the library at `path`, which [`write`] wrote, in one transaction. Leaves no side files.
+#[allow(dead_code)]
+pub fn live(day: Day, path: &Path) -> io::Result<()> {
+    let path = std::path::absolute(path)?;
+    path.metadata()?;
+    let work = || {
+        let db = Connection::open(&path)?;
+        db.execute_batch("PRAGMA foreign_keys = ON; BEGIN IMMEDIATE")?;
+        Library::of(&db, day.seed)?.live(day)?;
+        db.execute_batch("COMMIT")?;
+        db.close().map_err(|(_, error)| error)
+    };
+    work().map_err(io::Error::other)
+}
+
 /// Fills the empty file at `path`; gives the number and the total size of the media files in it.
 fn fill(sample: &Sample, path: &Path) -> rusqlite::Result<(u64, u64)> {
     let db = Connection::open(path)?;
@@ -285,6 +312,60 @@ impl<'db> Library<'db> {
         }
     }
 
+    /// One that is there already.
+    fn of(db: &'db Connection, seed: u64) -> rusqlite::Result<Self> {
+        let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|n| n as u64);
+        // A day that no other seed has; SQLite never gives an id again, and there are no more titles than ids.
+        let morning = START + (700 + seed % 10_000) * DAY;
+        Ok(Library {
+            titles: number("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'files'")?,
+            files: number("SELECT count(*) FROM files")?,
+            total_size: number("SELECT coalesce(sum(size_bytes), 0) FROM files")?,
+            scanner: morning,
+            daemon: morning,
+            ..Library::new(db, seed.wrapping_mul(0x9e37_79b9))
+        })
+    }
+
+    /// A scan finds new files, and old ones that have changed.
+    fn live(mut self, day: Day) -> rusqlite::Result<()> {
+        self.begin_scan()?;
+        self.scan_left = day.new;
+        for _ in 0..day.new {
+            self.discover()?;
+        }
+        let last = self.titles;
+        let mut left = day.changed.min(self.files);
+        while left > 0 {
+            let id = self.random.range(1, last) as i64;
+            left -= u64::from(self.scan_again(id)?);
+        }
+        Ok(())
+    }
+
+    /// Scans a file that was replaced by a better one: false if there is none of this number.
+    fn scan_again(&mut self, id: i64) -> rusqlite::Result<bool> {
+        self.scanner += self.random.range(20_000, 160_000);
+        let size = self.random.range(300_000_000, 40_000_000_000);
+        let (modified, scanned) = (iso(self.scanner - self.random.range(1, DAY)), iso(self.scanner));
+        let changed = self.rows.db.execute(
+            "UPDATE files SET size_bytes = ?, modified_at = ?, content_hash = ?, scanned_at = ?, job_id = ? WHERE id = ?",
+            (
+                size as i64,
+                modified,
+                self.random.content_hash(size),
+                scanned,
+                &self.scan_job,
+                id,
+            ),
+        )?;
+        self.rows.db.execute(
+            "UPDATE tracks SET duration_seconds = duration_seconds + ? WHERE file_id = ?",
+            (self.random.fraction(), id),
+        )?;
+        Ok(changed > 0)
+    }
+
     fn grow(mut self, size: Size, page_size: u32) -> rusqlite::Result<()> {
         self.settle()?;
         let mut page_count = self.rows.db.prepare("PRAGMA page_count")?;
@@ -346,6 +427,15 @@ impl<'db> Library<'db> {
 
     /// A file, its tracks, and perhaps a job that worked on it.
     fn add_file(&mut self) -> rusqlite::Result<()> {
+        let (file, path, media) = self.discover()?;
+        if self.random.percent(50) {
+            self.process(file, &path, &media)?;
+        }
+        Ok(())
+    }
+
+    /// A file that a scan finds, and its tracks.
+    fn discover(&mut self) -> rusqlite::Result<(i64, String, Media)> {
         if self.scan_left == 0 {
             self.begin_scan()?;
         }
@@ -387,10 +477,7 @@ impl<'db> Library<'db> {
         self.files += 1;
         self.total_size += media.size;
         self.add_tracks(file, &media)?;
-        if self.random.percent(50) {
-            self.process(file, &path, &media)?;
-        }
-        Ok(())
+        Ok((file, path, media))
     }
 
     fn begin_scan(&mut self) -> rusqlite::Result<()> {

@@ -7,15 +7,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use generate::{AutoVacuum, Journal, Sample, Size};
+use generate::{AutoVacuum, Day, Journal, Sample, Size};
 use lexopt::prelude::*;
 
 const HELP: &str = "\
 sample-library: write a sample VPO library, filled with invented media files
 
 usage: sample-library [OPTION]... FILE
+       sample-library --new N --changed N [--seed N] FILE
 
-FILE must not exist. The same options give the same bytes.
+FILE must not exist. The same options give the same bytes. With --new or
+--changed, a day goes by in the library FILE instead.
 
   --size SIZE       length of the database, about; K, M or G may follow
   --files N         number of media files instead (default 100; 0: no rows)
@@ -24,15 +26,18 @@ FILE must not exist. The same options give the same bytes.
   --journal MODE    wal or delete (default wal)
   --auto-vacuum A   none, full or incremental (default none)
   --schema N        schema version in _meta (default 27)
+  --new N           add N media files to FILE
+  --changed N       replace N of those that FILE knows, and scan them again
   -h, --help        show this help
 
 examples:
   sample-library --size 500M library.db
   sample-library --files 0 --journal delete empty.db
+  sample-library --new 20 --changed 20 --seed 2 library.db
 ";
 
 fn main() -> ExitCode {
-    let (sample, path) = match parse() {
+    let (sample, day, path) = match parse() {
         Ok(Some(job)) => job,
         Ok(None) => {
             print!("{HELP}");
@@ -41,6 +46,12 @@ fn main() -> ExitCode {
         Err(error) => return fail(&error.to_string(), 2),
     };
     let name = path.display();
+    if let Some(day) = day {
+        return match generate::live(day, &path) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(&format!("can't change \"{name}\": {error}"), 40),
+        };
+    }
     match generate::write(&sample, &path) {
         Ok(facts) => {
             let (files, bytes) = (facts.file_count, facts.database_size_bytes);
@@ -58,8 +69,9 @@ fn fail(message: &str, code: u8) -> ExitCode {
 }
 
 /// What to write and where; None when help was asked for.
-fn parse() -> anyhow::Result<Option<(Sample, PathBuf)>> {
+fn parse() -> anyhow::Result<Option<(Sample, Option<Day>, PathBuf)>> {
     let (mut sample, mut size, mut path) = (Sample::default(), None, None);
+    let (mut new, mut changed) = (None, None);
     let mut args = lexopt::Parser::from_env();
     while let Some(arg) = args.next()? {
         match arg {
@@ -68,6 +80,8 @@ fn parse() -> anyhow::Result<Option<(Sample, PathBuf)>> {
             }
             Long("size") => size = Some(Size::Bytes(args.value()?.parse_with(bytes)?)),
             Long("files") => size = Some(Size::Files(args.value()?.parse()?)),
+            Long("new") => new = Some(args.value()?.parse()?),
+            Long("changed") => changed = Some(args.value()?.parse()?),
             Long("seed") => sample.seed = args.value()?.parse()?,
             Long("page-size") => sample.page_size = args.value()?.parse()?,
             Long("schema") => sample.schema_version = args.value()?.parse()?,
@@ -92,7 +106,15 @@ fn parse() -> anyhow::Result<Option<(Sample, PathBuf)>> {
         }
     }
     sample.size = size.unwrap_or(sample.size);
-    Ok(Some((sample, path.context("FILE is missing")?)))
+    let day = (new.is_some() || changed.is_some()).then(|| Day {
+        seed: sample.seed,
+        new: new.unwrap_or(0),
+        changed: changed.unwrap_or(0),
+    });
+    if day.is_some() && size.is_some() {
+        bail!("--new and --changed are for a library that is there: give no size")
+    }
+    Ok(Some((sample, day, path.context("FILE is missing")?)))
 }
 
 /// `500M`: a number of bytes, or of KiB, MiB or GiB.
