@@ -851,11 +851,6 @@ fn database_cases() -> Vec<Case> {
                 "ALTER TABLE _meta RENAME TO m; CREATE VIEW _meta AS SELECT * FROM m",
             ))
         }),
-        case(
-            "database: negative sizes",
-            inside,
-            made(&tiny_with("UPDATE files SET size_bytes = -1")),
-        ),
         case("database: of another kind", inside, {
             made(&database(|path| {
                 sqlite(
