@@ -81,8 +81,8 @@ Reads every byte of the named backups, or of all in the backup directory, and
 checks the databases inside. BACKUP is what it is for restore.
 ",
         options: "      --newest N        the N newest of the list
-      --full            also check indexes against tables, and references: what is
-                        found was so in the library
+      --full            also check indexes against tables, and references:
+                        what is found was so in the library
 ",
         examples: "  vpo-library verify
   vpo-library verify latest

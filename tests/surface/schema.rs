@@ -401,7 +401,7 @@ fn the_log() {
         assert_eq!(entry["outcome"] == "success", entry["exit_code"] == 0, "{entry}");
         assert_eq!(entry["error"].is_null(), entry["exit_code"] == 0, "{entry}");
         // Always the same keys, in the same order.
-        assert_eq!(entry.as_object().unwrap().len(), 14, "{entry}");
+        assert_eq!(entry.as_object().unwrap().len(), 16, "{entry}");
     }
     assert!(entries[0]["database_sha256"].is_string() && entries[1]["archive_size_bytes"].is_u64());
 }
