@@ -145,14 +145,6 @@ impl Config {
         {
             return Err(Kind::Usage.error("--newest contradicts a named backup"));
         }
-        if let Command::Prune(options) = &command
-            && options.rules.is_empty()
-        {
-            return Err(Kind::Usage
-                .because("prune needs a rule that says what to keep")
-                .hint("vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12")
-                .into());
-        }
         Ok(Config {
             common,
             command,

@@ -73,6 +73,13 @@ impl Row {
 
 /// Removes the backups that no rule keeps, or in a dry run says which.
 pub fn prune(common: &Common, options: &PruneOptions, log: &mut Log) -> anyhow::Result<u8> {
+    if options.rules.is_empty() {
+        let example = "prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
+        return Err(Kind::Usage
+            .because("prune needs a rule that says what to keep")
+            .hint(common.line().arg(example).after("for example"))
+            .into());
+    }
     log.protect(&common.inputs(None, &[]))?;
     let directory = common.backup_directory()?;
     log.backup(&directory);

@@ -252,6 +252,17 @@ fn wrong_rules() {
         let failed = shelf.prune(args).fails(2, &["prune needs a rule"]);
         assert!(failed.hint().contains("--dry-run --keep-daily 7"), "{}", failed.hint());
     }
+    // The example is about this directory, as whatever is printed is: it named the default one.
+    let elsewhere = shelf
+        .world
+        .cmd("vpo-library")
+        .args(["--backup-dir", "else where", "prune"])
+        .run();
+    let directory = format!(
+        "--backup-dir '{}' prune --dry-run",
+        shelf.world.path("else where").display()
+    );
+    assert!(elsewhere.exits(2).hint().contains(&directory));
     shelf
         .prune(&["--keep-last", "1", "vpo-library-2025-11-01T030000Z.tar.gz"])
         .fails(2, &["unexpected"]);
