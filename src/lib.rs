@@ -23,39 +23,7 @@
 //! | files | [`files`], [`database`] | files that appear whole or not at all; SQLite files as such |
 //! | ground | [`signals`], [`failure`], [`time`], [`size`] | how things end; what things are measured in |
 //!
-//! # Where the time goes
-//!
-//! Measured by `benches/run 500M` on two cores; the README has the table, and the figures below are of the same machine.
-//!
-//! A **backup** is bound by the processor: both cores are busy from the first moment to the last, so that nothing but less
-//! work makes it faster. Of the 7.5 seconds of processor time that a library of 500 MB takes, by profile:
-//!
-//! | | seconds |
-//! | --- | --- |
-//! | DEFLATE, which takes 5.5 to 5.7 by itself: the limit | 5.75 |
-//! | quick_check, which takes 0.7 by itself | 1.0 |
-//! | SHA-256, by the processor's own instructions | 0.35 |
-//! | reading the pages, a pipe, writing the archive | 0.4 |
-//!
-//! Without `--stats`, `vpo-pack` adds its spool: half a second in the file system. **Verifying** is two things one after
-//! the other: inflating on all cores together with SHA-256 and the writing of the stage (0.9 s), then quick_check on one
-//! core (0.8 s). A **restore over a library** adds the backup API with its log (1.2 s), the checkpoint (0.5 s), and the
-//! comparison of all pages (0.3 s). A **listing** reads 4 KiB of each archive.
-//!
-//! What was tried, and what came of it:
-//!
-//! | | |
-//! | --- | --- |
-//! | the archive on its way to the disk while it is made ([`files::WriteBehind`]), and the check of the library before the facts are counted | 2.3 % less time, without the check 2.7 % (medians of seven, side by side): before, the disk and one core had waited |
-//! | quick_check of the old library beside that of the new one, not repeated under the lock; pages compared at the end instead of another quick_check | a restore over a library from 6.9 s to 5.1 s (single runs on a busy machine), and a stronger proof |
-//! | a larger page cache for quick_check (8, 16, 32 MB) | nothing, or slower: every page is met twice, far apart; dropped |
-//! | no `cell_size_check` while reading | nothing that could be measured; kept, for it is safer |
-//! | SQLite compiled with `-O2`, without memory statistics, or without `-fPIC` | quick_check took 0.67 to 0.75 s with all of them, as before; dropped |
-//! | memory-mapped reading | quick_check's system time goes (0.2 s); dropped, because a read error would kill the process |
-//! | link-time optimisation, one code generation unit | 1.3 % less time, without the check 0.2 %, which is within the noise, for 90 s of building; dropped |
-//! | huge pages for libdeflate's tables, smaller blocks | nothing; dropped |
-//! | OpenSSL's SHA-256 | as fast as the crate's; dropped |
-//! | more threads than cores (4, 8, 16 on 2) | neither faster nor slower, 4.5 MiB each |
+//! How fast it is, and what was tried, is in `benches/README.md`.
 
 pub mod archive;
 pub mod backups;
