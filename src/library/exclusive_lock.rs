@@ -13,6 +13,7 @@ use super::busy_handler::wait_for_locks;
 use super::holder::{Holder, locked};
 use crate::database::{WAL, explain, harden, side_file_size};
 use crate::failure::{Kind, kind};
+use crate::files::Identity;
 use crate::signals::{self, Deferral};
 
 /// How long an attempt waits. In the exclusive locking mode a connection keeps its shared lock while it waits, and a writer
@@ -103,6 +104,11 @@ fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)
     // Until the content is replaced, the log stays as it is, with whatever it holds.
     let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
+    // Between the two openings, or while it waited, another restore may have moved a damaged library aside: then this one
+    // is about a file that is no library any more.
+    if Identity::of(&file) != Identity::at(path) {
+        return Err(Kind::Locked.error("somebody just moved it"));
+    }
     begun.map(|()| (connection, file))
 }
 

@@ -16,25 +16,26 @@ use super::replace::after_commit;
 use super::turn::Turn;
 use crate::database::{SIDE_FILES, pending_side_file, side_file};
 use crate::failure::Kind;
-use crate::files::{Temporary, give_to_owner, parent, rename_new, sync_directory};
+use crate::files::{Identity, Temporary, give_to_owner, parent, rename_new, sync_directory};
 use crate::time::Time;
 
 /// So many libraries replaced in one second, and something is wrong.
 const MAX_SAME_SECOND: u32 = 1000;
 
-/// Puts `stage` in the place of the library at `path`. Every side file, and with `replacing` the file itself, is moved
-/// aside first, to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into
-/// the new file. Without `replacing` there must be no file: one that somebody just made is not touched.
+/// Puts `stage` in the place of the library at `path`. Every side file, and the file `damaged` itself, is moved aside
+/// first, to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into
+/// the new file. Without one there must be no file: one that somebody just made is not touched.
 ///
 /// Returns where the old library, or what was left of it, is now. After an error everything is where it was; only where
 /// somebody just made a library, what was moved aside stays there: a log that came back would be replayed into it.
 pub fn install(
     stage: Temporary,
     path: &Path,
-    replacing: bool,
+    damaged: Option<Identity>,
     time: Time,
     timeout: Duration,
 ) -> anyhow::Result<Option<PathBuf>> {
+    let replacing = damaged.is_some();
     match replacing {
         true => take_attributes(stage.file(), path),
         false => {
@@ -52,7 +53,13 @@ pub fn install(
     let _turn = Turn::take(path, timeout).with_context(|| message.clone())?;
     // Once more: the flush may have taken a while.
     match replacing {
-        true => alone(path)?,
+        true => {
+            alone(path)?;
+            // What another restore has put there meanwhile was not found damaged.
+            if Identity::at(path) != damaged {
+                return Err(Kind::Locked.error(format!("{message}: somebody just restored it")));
+            }
+        }
         false if path.symlink_metadata().is_ok() => return Err(taken()),
         false => {}
     }

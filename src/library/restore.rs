@@ -23,7 +23,7 @@ use crate::archive::{Contents, Options};
 use crate::backups::{Staged, stage};
 use crate::database::{Facts, JOURNAL, WAL, is_out_of_memory, side_file_size};
 use crate::failure::{Failure, Kind, kind};
-use crate::files::{NewDirectories, create_directory, parent, require_place, sweep};
+use crate::files::{Identity, NewDirectories, create_directory, parent, require_place, sweep};
 use crate::signals::{self, Deferral};
 use crate::time::Time;
 
@@ -237,6 +237,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
     if matches!(plan.target, Target::Empty) {
         outcome.moved_aside = clear_side_files(&path, (request.clock)(), request.timeout)?;
     }
+    let judged = Identity::at(&path);
     let (target, lock) = occupy(&path, stamp, request.timeout)?;
     let time = (request.clock)();
     signals::check()?;
@@ -245,7 +246,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
             return Err(Kind::Locked.error(format!("somebody just moved the library '{}' away", path.display())));
         }
         (Target::Missing, _) => {
-            outcome.moved_aside = install(staged.file, &path, false, time, request.timeout)?;
+            outcome.moved_aside = install(staged.file, &path, None, time, request.timeout)?;
         }
         // It was made while the question was open.
         (_, lock) if matches!(plan.target, Target::Missing) => {
@@ -253,7 +254,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
             return Err(locked(&path).into());
         }
         (Target::Damaged(_), _) => {
-            outcome.moved_aside = install(staged.file, &path, true, time, request.timeout)?;
+            outcome.moved_aside = install(staged.file, &path, judged, time, request.timeout)?;
         }
         (Target::Empty | Target::Library(_), Some(lock)) => {
             let stage = stage_of(&staged);
