@@ -80,7 +80,8 @@ pub fn install(
 /// Moves aside a log or journal that lies beside an empty file at `path`: SQLite would delete it, or replay it later.
 /// Returns what it is called by now, without its suffix.
 pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::Result<Option<PathBuf>> {
-    if pending_side_file(path)?.is_none() {
+    // Beside any other file a log or journal belongs to it, and is SQLite's to read.
+    if path.metadata()?.len() > 0 || pending_side_file(path)?.is_none() {
         return Ok(None);
     }
     let _turn = Turn::take(path, timeout)?;
