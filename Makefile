@@ -99,7 +99,7 @@ uninstall:
 # A tarball of the last commit that builds without a network: the crates are in it, and cargo is told so.
 dist:
 	@command -v git >/dev/null && git rev-parse --verify -q HEAD >/dev/null || { \
-	echo 'make dist: this is no git repository: there is no commit to make a tarball of' >&2; exit 1; }
+	echo 'make dist: this is not a git repository: there is no commit to make a tarball of' >&2; exit 1; }
 	rm -rf $(DIST)
 	mkdir -p $(DIST)
 	set -e; v=$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1); name=vpo-library-$$v; \

@@ -12,9 +12,9 @@ pub enum Kind {
     Usage = 2,
     /// The library, a backup or a named directory does not exist.
     NotFound = 20,
-    /// An I/O error, or an output that exists already.
+    /// An I/O error, or an output that already exists.
     Failed = 40,
-    /// The library is damaged or no VPO library; a stream that is no whole database.
+    /// The library is damaged or not a VPO library; a stream that is not a complete database.
     Database = 42,
     /// Another process uses the library in a way that forbids the operation.
     Locked = 43,

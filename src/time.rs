@@ -93,7 +93,7 @@ impl FromStr for Time {
 
     /// Any RFC 3339 time with an offset, from 1970 on; fractions of a second are dropped.
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("'{text}' is no RFC 3339 time such as 2026-02-05T14:30:22Z");
+        let wrong = || format!("'{text}' is not an RFC 3339 time such as 2026-02-05T14:30:22Z");
         // jiff reads more forms than RFC 3339 has: annotations, offsets to the second, dates of other shapes.
         let shape = text.len() >= 20
             && text.is_ascii()

@@ -86,7 +86,7 @@ pub fn write(sample: &Sample, path: &Path) -> io::Result<Facts> {
     if !sample.page_size.is_power_of_two() || !(512..=65536).contains(&sample.page_size) {
         return Err(io::Error::new(
             ErrorKind::InvalidInput,
-            "the page size is no power of two from 512 to 65536",
+            "the page size is not a power of two from 512 to 65536",
         ));
     }
     // Absolute, because SQLite would take a name that begins with `file:` for a URI.

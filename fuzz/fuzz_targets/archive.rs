@@ -73,7 +73,7 @@ fn others_agree(bytes: &[u8], whole: &Whole) {
     let mut names = Vec::new();
     for entry in archive.entries().unwrap() {
         let mut entry = entry.unwrap();
-        // A global PAX header is no member by POSIX, but the tar crate shows it as one.
+        // A global PAX header is not a member by POSIX, but the tar crate shows it as one.
         let header = entry.header();
         if header.entry_type().is_pax_global_extensions() {
             continue;

@@ -1,4 +1,4 @@
-//! Files that are no `.tar.gz`: what they are instead.
+//! Files that are not `.tar.gz`: what they are instead.
 
 use crate::failure::Kind;
 

@@ -94,7 +94,7 @@ impl Metadata {
         let time = metadata.created_at.parse::<Time>();
         let exact = time.is_ok_and(|t| layout == Layout::Plain || t.to_string() == metadata.created_at);
         if !exact {
-            return Err("'created_at' is no RFC 3339 time of the form it must have".into());
+            return Err("'created_at' is not an RFC 3339 time of the form it must have".into());
         }
         if metadata.compression != "gzip" {
             return Err("'compression' is not gzip".into());
@@ -103,7 +103,7 @@ impl Metadata {
         if let Some(digest) = &metadata.database_sha256
             && !(digest.len() == 64 && digest.bytes().all(hex))
         {
-            return Err("'database_sha256' is no SHA-256 digest in lower-case hex".into());
+            return Err("'database_sha256' is not a SHA-256 digest in lower-case hex".into());
         }
         // An archive of blocks is this project's, which always writes both.
         if layout == Layout::Blocks && (metadata.database_sha256.is_none() || metadata.page_size.is_none()) {
@@ -113,7 +113,7 @@ impl Metadata {
     }
 }
 
-/// How deeply brackets are nested, those in strings not counted. What is no JSON gets some number or other.
+/// How deeply brackets are nested, those in strings not counted. What is not JSON gets some number or other.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut string, mut escaped) = (false, false);
@@ -140,7 +140,7 @@ struct Object(BTreeMap<String, Box<RawValue>>);
 impl Object {
     fn field<'a, T: Deserialize<'a>>(&'a self, key: &str, what: &str) -> Result<T, String> {
         let raw = self.0.get(key).ok_or_else(|| format!("'{key}' is missing"))?;
-        serde_json::from_str(raw.get()).map_err(|_| format!("'{key}' is no {what}"))
+        serde_json::from_str(raw.get()).map_err(|_| format!("'{key}' is not a {what}"))
     }
 
     fn string(&mut self, key: &str) -> Result<String, String> {
@@ -156,7 +156,7 @@ impl Object {
         let what = "whole number from 0 to 2^63-1";
         let number: u64 = self.field(key, what)?;
         if number > i64::MAX as u64 {
-            return Err(format!("'{key}' is no {what}"));
+            return Err(format!("'{key}' is not a {what}"));
         }
         Ok(number)
     }
@@ -173,7 +173,7 @@ impl Object {
         if size.is_power_of_two() && (512..=65536).contains(&size) {
             Ok(size)
         } else {
-            Err(format!("'{key}' is no page size"))
+            Err(format!("'{key}' is not a page size"))
         }
     }
 
@@ -185,7 +185,7 @@ impl Object {
         let level: u8 = self.field(key, "compression level")?;
         match Level::new(level) {
             Some(level) => Ok(level.number()),
-            None => Err(format!("'{key}' is no compression level")),
+            None => Err(format!("'{key}' is not a compression level")),
         }
     }
 
@@ -235,7 +235,7 @@ impl<'de> Deserialize<'de> for Object {
                 let mut fields = BTreeMap::new();
                 while let Some((key, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if fields.contains_key(&key) {
-                        return Err(M::Error::custom(format_args!("the key '{key}' is there twice")));
+                        return Err(M::Error::custom(format_args!("the key '{key}' appears twice")));
                     }
                     fields.insert(key, value);
                 }
@@ -271,40 +271,40 @@ mod tests {
     fn each_rule_is_kept() {
         let cases = [
             ("27", "0", "'schema_version' is 0"),
-            ("27", "27.0", "'schema_version' is no whole number"),
-            ("27", "2e1", "'schema_version' is no whole number"),
-            ("27", "\"27\"", "'schema_version' is no whole number"),
-            ("27", "true", "'schema_version' is no whole number"),
-            ("27", "-1", "'schema_version' is no whole number"),
-            ("27", "9223372036854775808", "'schema_version' is no whole number"),
-            ("27", "99999999999999999999999", "'schema_version' is no whole number"),
+            ("27", "27.0", "'schema_version' is not a whole number"),
+            ("27", "2e1", "'schema_version' is not a whole number"),
+            ("27", "\"27\"", "'schema_version' is not a whole number"),
+            ("27", "true", "'schema_version' is not a whole number"),
+            ("27", "-1", "'schema_version' is not a whole number"),
+            ("27", "9223372036854775808", "'schema_version' is not a whole number"),
+            ("27", "99999999999999999999999", "'schema_version' is not a whole number"),
             ("\"file_count\":0,", "", "'file_count' is missing"),
-            ("\"v\"", "null", "'vpo_version' is no string"),
+            ("\"v\"", "null", "'vpo_version' is not a string"),
             ("\"gzip\"", "\"zip\"", "'compression' is not gzip"),
-            ("0f0f", "0F0f", "'database_sha256' is no SHA-256"),
-            ("14:30:22Z", "14:30:22+00:00", "'created_at' is no RFC 3339"),
+            ("0f0f", "0F0f", "'database_sha256' is not a SHA-256"),
+            ("14:30:22Z", "14:30:22+00:00", "'created_at' is not an RFC 3339"),
             (
                 "\"page_size\":4096",
                 "\"page_size\":4097",
-                "'page_size' is no page size",
+                "'page_size' is not a page size",
             ),
-            ("\"later\"", "\"page_size\"", "'page_size' is there twice"),
-            ("\"later\"", "\"p\\u0061ge_size\"", "'page_size' is there twice"),
+            ("\"later\"", "\"page_size\"", "'page_size' appears twice"),
+            ("\"later\"", "\"p\\u0061ge_size\"", "'page_size' appears twice"),
             (",\"page_size\":4096", "", "'page_size' is missing"),
-            ("later\":{", "replaced\":1,\"x\":{", "'replaced' is no boolean"),
-            ("later\":{", "replaced\":null,\"x\":{", "'replaced' is no boolean"),
+            ("later\":{", "replaced\":1,\"x\":{", "'replaced' is not a boolean"),
+            ("later\":{", "replaced\":null,\"x\":{", "'replaced' is not a boolean"),
             (
                 "later\":{",
                 "compression_level\":13,\"x\":{",
-                "'compression_level' is no compression level",
+                "'compression_level' is not a compression level",
             ),
             (
                 "later\":{",
                 "compression_level\":6.0,\"x\":{",
-                "'compression_level' is no compression level",
+                "'compression_level' is not a compression level",
             ),
-            ("later\":{", "source_host\":5,\"x\":{", "'source_host' is no string"),
-            ("later\":{", "source_path\":[],\"x\":{", "'source_path' is no string"),
+            ("later\":{", "source_host\":5,\"x\":{", "'source_host' is not a string"),
+            ("later\":{", "source_path\":[],\"x\":{", "'source_path' is not a string"),
         ];
         for (from, to, message) in cases {
             let json = good().replacen(from, to, 1);

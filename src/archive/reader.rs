@@ -128,7 +128,7 @@ fn twice(name: &str) -> anyhow::Error {
 }
 
 fn check_header(bytes: &[u8], size: u64) -> anyhow::Result<Header> {
-    let wrong = |what: String| invalid(format!("'{DATABASE_NAME}' is no whole database: {what}"));
+    let wrong = |what: String| invalid(format!("'{DATABASE_NAME}' is not a complete database: {what}"));
     let header = Header::parse(bytes).map_err(wrong)?;
     header.check_size(size).map_err(wrong)?;
     Ok(header)

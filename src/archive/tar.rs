@@ -223,7 +223,7 @@ impl Pax {
                 b"path" => pax.path.replace(record.value_bytes().to_vec()).is_some(),
                 b"size" => {
                     let size = record.value().ok().and_then(|text| text.parse().ok());
-                    let size = size.ok_or_else(|| invalid("tar: a PAX size is no number"))?;
+                    let size = size.ok_or_else(|| invalid("tar: a PAX size is not a number"))?;
                     pax.size.replace(size).is_some()
                 }
                 b"linkpath" => return Err(invalid("tar: links are not allowed")),

@@ -131,7 +131,7 @@ pub(super) fn newest_first(backups: &mut [Backup]) {
     backups.sort_by(|a, b| b.age_order().cmp(&a.age_order()));
 }
 
-/// The row of one file; none for what is no regular file, or vanished meanwhile.
+/// The row of one file; none for what is not a regular file, or vanished meanwhile.
 fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
     // Asked by name first: a device may do something when opened. A FIFO put in its place does not block.
     let own = fs::symlink_metadata(&path).ok()?;

@@ -24,7 +24,7 @@ pub struct BackupName {
 }
 
 impl BackupName {
-    /// Reads a file name; `None` if it is no backup's.
+    /// Reads a file name; `None` if it is not that of a backup.
     pub fn parse(name: &str) -> Option<Self> {
         let middle = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
         let end = middle.find('Z').map_or(middle.len(), |z| z + 1);

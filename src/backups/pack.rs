@@ -45,7 +45,7 @@ enum Source {
 /// `watch` is told the length of the database and, with each piece, how many bytes it has.
 ///
 /// # Errors
-/// [`Kind::Database`] for input that is no whole VPO library. What was written to `out` is no whole archive then.
+/// [`Kind::Database`] for input that is not a complete VPO library. What was written to `out` is then not a complete archive.
 pub fn pack<W: Write>(
     input: &File,
     stats: Option<&Path>,
@@ -147,7 +147,7 @@ fn stream<W: Write>(
 }
 
 fn no_database(what: String) -> anyhow::Error {
-    Kind::Database.error(format!("the input is no whole database: {what}"))
+    Kind::Database.error(format!("the input is not a complete database: {what}"))
 }
 
 /// Opens a FIFO for the facts before the first byte of input is there: whoever writes both may wait with that byte until
@@ -200,7 +200,7 @@ fn read_stats(stats: &Path, fifo: Option<File>, header: Header) -> anyhow::Resul
 
 /// Facts from a file that no one writes.
 fn read_facts(path: &Path) -> anyhow::Result<Facts> {
-    Facts::read(&immutable(path)?).context("the input is no backup material")
+    Facts::read(&immutable(path)?).context("the input cannot be backed up")
 }
 
 /// The path of an input that is a regular file, still there by that name, and read from its beginning.

@@ -32,7 +32,7 @@ impl Destination {
         let shown = path.display();
         if !path.as_os_str().to_string_lossy().ends_with(".tar.gz") {
             return Err(Kind::Usage.error(format!(
-                "'{shown}' is no directory, and its name does not end in .tar.gz"
+                "'{shown}' is not a directory, and its name does not end in .tar.gz"
             )));
         }
         let above = parent(path);
@@ -40,7 +40,7 @@ impl Destination {
             return Err(Kind::NotFound.error(format!("there is no directory '{}'", above.display())));
         }
         if path.symlink_metadata().is_ok() {
-            return Err(Kind::Failed.error(format!("'{shown}' exists already")));
+            return Err(Kind::Failed.error(format!("'{shown}' already exists")));
         }
         Ok(Destination::File(path.to_owned()))
     }
@@ -81,7 +81,7 @@ pub fn save(
         }
     };
     let path = published.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Kind::Failed.error("the archive's name is taken already"),
+        io::ErrorKind::AlreadyExists => Kind::Failed.error("the archive's name is already taken"),
         _ => anyhow::Error::new(error).context("cannot keep the archive"),
     })?;
     Ok((path, contents))

@@ -19,7 +19,7 @@ sees it, while others read and write. The library is not changed.
 options:
       --no-check        do not look for damage meanwhile (SQLite's quick_check)
       --stats FILE      write facts about the database to FILE, for vpo-pack
-      --timeout SECONDS wait so long for a lock (default: 5)
+      --timeout SECONDS how long to wait for a lock (default: 5)
       --progress        draw a progress bar on stderr
   -q, --quiet           no reports
   -v, --verbose         say on stderr what is read

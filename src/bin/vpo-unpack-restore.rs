@@ -36,7 +36,7 @@ options:
                         do not keep the replaced library
       --current-schema N
                         the schema of the installed VPO
-      --timeout SECONDS wait so long for a lock (default: 5)
+      --timeout SECONDS how long to wait for a lock (default: 5)
       --json            report as one JSON document
       --progress        draw a progress bar on stderr
   -q, --quiet           no reports
@@ -114,7 +114,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     let done = restore(request, |plan| {
         progress.clear();
         if config.verbose {
-            cli::note("vpo-unpack-restore: the archive is whole");
+            cli::note("vpo-unpack-restore: the archive is complete");
         }
         cli::warn(plan);
         match (config.dry_run, config.yes) {

@@ -100,7 +100,7 @@ fn archives(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
     }
     let backups = backups::list(operand)?;
     if backups.is_empty() {
-        return Err(Kind::NotFound.error("no backups in this directory: nothing was proven"));
+        return Err(Kind::NotFound.error("no backups in this directory: nothing was verified"));
     }
     let paths = backups.into_iter().map(|backup| backup.path).collect();
     Ok((paths, backups::open_regular))

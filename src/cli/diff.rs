@@ -121,13 +121,13 @@ impl DiffReport {
         self.out.finish()
     }
 
-    /// Ends the report where the comparison broke off, and gives the error that says so. A document that was begun ends
+    /// Ends the report where the comparison was cut short, and gives the error that says so. A document that was begun ends
     /// with the keys of a failure.
     pub fn broken_off(mut self, error: anyhow::Error) -> anyhow::Error {
         if !self.begun {
             return error;
         }
-        const WHAT: &str = "the comparison broke off";
+        const WHAT: &str = "the comparison was cut short";
         if !self.format.is_json() {
             // What was found before is true.
             return self.out.finish().err().unwrap_or_else(|| error.context(WHAT));

@@ -52,7 +52,7 @@ pub fn main(program: &str, usage: &str, run: impl FnOnce(lexopt::Parser) -> anyh
         Some(error) if is_closed_pipe(&error) => signals::end_by(SIGPIPE),
         Some(error) => {
             let failed = fail(program, usage, &error);
-            // That the report was lost is no better news than what it said.
+            // That the report was lost is not better news than what it said.
             ExitCode::from(if status == 0 { failed } else { status })
         }
     }

@@ -45,7 +45,7 @@ pub fn add_keep_rule(rules: &mut Rules, name: &str, value: &OsStr) -> anyhow::Re
     Ok(())
 }
 
-/// Reads an age. Minutes and seconds are no units here: `m` is minutes in `--max-age`, and months in restic and borg.
+/// Reads an age. Minutes and seconds are not units here: `m` is minutes in `--max-age`, and months in restic and borg.
 fn keep_age(option: &str, value: &OsStr) -> anyhow::Result<Duration> {
     let text = value.to_str().unwrap_or_default();
     let age = text.char_indices().next_back().and_then(|(end, unit)| {

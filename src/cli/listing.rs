@@ -332,10 +332,10 @@ pub fn require_recent(backups: &[Backup], age: Duration, now: Time) -> anyhow::R
     match newest_good(backups, now) {
         Some(newest) if newest.created_at.as_second() > oldest => Ok(()),
         Some(newest) => Err(Kind::Declined.error(format!(
-            "no backup is young enough: the newest is of {} UTC",
+            "no backup is recent enough: the newest is from {} UTC",
             newest.created_at.readable()
         ))),
-        None => Err(Kind::Declined.error("no backup is young enough: there is none")),
+        None => Err(Kind::Declined.error("no backup is recent enough: there is none")),
     }
 }
 

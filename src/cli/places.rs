@@ -56,7 +56,7 @@ pub fn with_scratch_named(error: anyhow::Error) -> anyhow::Error {
         None => "TMPDIR is not set, so it is",
     };
     Kind::NoSpace
-        .because("no room for temporary files")
+        .because("no space for temporary files")
         .hint(format!(
             "set TMPDIR to a directory with more room; {set} '{}'",
             scratch.display()
@@ -130,7 +130,7 @@ fn read_library() -> anyhow::Result<Option<PathBuf>> {
         None => Ok(None),
         Some(toml::Value::String(path)) if path.is_empty() => Ok(None),
         Some(toml::Value::String(path)) => Ok(Some(expand(Path::new(path)))),
-        Some(_) => Err(unparsable(&config, "'database_path' is no string")),
+        Some(_) => Err(unparsable(&config, "'database_path' is not a string")),
     }
 }
 

@@ -7,7 +7,7 @@ use super::terminal::is_capable;
 use crate::size::human;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// Draws how much of something is done. Where it was not asked for, or stderr is no terminal, it draws nothing.
+/// Draws how much of something is done. Where it was not asked for, or stderr is not a terminal, it draws nothing.
 ///
 /// It is drawn anew when something was done, not by a clock: indicatif's is a thread, and a panic where none can be
 /// started.

@@ -17,7 +17,7 @@ use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
-/// Warns where VPO will have something to do after the restore, or where the library is no library any more.
+/// Warns where VPO will have something to do after the restore, or where the library is not one any more.
 pub fn warn(plan: &Plan) {
     if plan.schema_mismatch() {
         note(&format!(

@@ -147,7 +147,7 @@ fn widen(file: &File) {
 }
 
 /// Asks a question on the terminal; the question goes to stderr, and the answer comes from `/dev/tty`, so that
-/// standard input can be the archive. `None` if stderr is no terminal, or there is none to ask on.
+/// standard input can be the archive. `None` if stderr is not a terminal, or there is none to ask on.
 pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
     if !is_terminal(io::stderr()) {
         return Ok(None);

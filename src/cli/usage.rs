@@ -82,7 +82,7 @@ usage: x [options]
   -o, --output FILE     write to FILE
       --json            report as JSON
       --format FORM     text or json
-      --timeout SECONDS wait so long
+      --timeout SECONDS how long to wait
   -q, --quiet           say nothing
       --no-such-long-option
                         that has no room

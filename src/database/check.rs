@@ -26,7 +26,7 @@ pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // A violated constraint is no damage, and one may take long, or name a function that is not here.
+    // A violated constraint is not damage, and one may take long, or name a function that is not here.
     connection.pragma_update(None, "ignore_check_constraints", true)?;
     connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
     connection.progress_handler(OPERATIONS, Some(|| signals::pending().is_some()))

@@ -67,7 +67,7 @@ impl Header {
         match self.database_size() {
             Some(expected) if size != expected => Err(format!("it has {size} bytes where its header says {expected}")),
             None if size == 0 || !size.is_multiple_of(u64::from(self.page_size)) => Err(format!(
-                "its {size} bytes are no whole number of pages of {} bytes",
+                "its {size} bytes are not a whole number of pages of {} bytes",
                 self.page_size
             )),
             _ => Ok(()),

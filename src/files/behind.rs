@@ -12,7 +12,7 @@ const STEP: u64 = 4 * 1024 * 1024;
 /// It is advice: no error comes of it, and none is lost, as it would be by flushing now and then.
 pub struct WriteBehind {
     file: File,
-    /// Where the next byte goes, and up to where writing has begun; `None` for what is no regular file.
+    /// Where the next byte goes, and up to where writing has begun; `None` for what is not a regular file.
     at: Option<(u64, u64)>,
 }
 

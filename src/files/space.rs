@@ -56,7 +56,7 @@ pub fn require_place(directory: &Path, bytes: u64) -> anyhow::Result<()> {
     access(there, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(io::Error::from)
         .with_context(cannot)?;
-    // What is no place for files at all, such as /proc, has none of any size.
+    // What is not a place for files at all, such as /proc, has none of any size.
     match rustix::fs::statvfs(there).is_ok_and(|stat| stat.f_blocks == 0) {
         true => Err(Kind::Failed.error(cannot())),
         false => require_space(there, bytes),

@@ -105,9 +105,9 @@ fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)
     let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
     // Between the two openings, or while it waited, another restore may have moved a damaged library aside: then this one
-    // is about a file that is no library any more.
+    // is about a file that is not the library any more.
     if Identity::of(&file) != Identity::at(path) {
-        return Err(Kind::Locked.error("somebody just moved it"));
+        return Err(Kind::Locked.error("another process just moved it"));
     }
     begun.map(|()| (connection, file))
 }
@@ -134,7 +134,7 @@ fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {
 pub fn alone(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let found = Holder::find(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => Kind::Locked.error(format!("somebody just moved the library '{shown}' away")),
+        io::ErrorKind::NotFound => Kind::Locked.error(format!("another process just moved the library '{shown}' away")),
         _ => anyhow::Error::new(error).context(format!("cannot ask who uses '{shown}'")),
     })?;
     match found {

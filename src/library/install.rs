@@ -49,7 +49,7 @@ pub fn install(
         .sync_all()
         .context("cannot flush the new library to disk")?;
     let message = format!("cannot put the new library in place at '{}'", path.display());
-    let taken = || Kind::Locked.error(format!("{message}: somebody just made one"));
+    let taken = || Kind::Locked.error(format!("{message}: another process just created one"));
     let _turn = Turn::take(path, timeout).with_context(|| message.clone())?;
     // Once more: the flush may have taken a while.
     match replacing {
@@ -57,7 +57,7 @@ pub fn install(
             alone(path)?;
             // What another restore has put there meanwhile was not found damaged.
             if Identity::at(path) != damaged {
-                return Err(Kind::Locked.error(format!("{message}: somebody just restored it")));
+                return Err(Kind::Locked.error(format!("{message}: another process just restored it")));
             }
         }
         false if path.symlink_metadata().is_ok() => return Err(taken()),
@@ -160,7 +160,7 @@ impl Aside {
                 aside.undo();
                 let message = format!("cannot move '{}' to '{}'", from.display(), to.display());
                 return Err(match error.kind() {
-                    io::ErrorKind::NotFound => Kind::Locked.error(format!("{message}: somebody just moved it")),
+                    io::ErrorKind::NotFound => Kind::Locked.error(format!("{message}: another process just moved it")),
                     _ => anyhow::Error::new(error).context(message),
                 });
             }

@@ -266,7 +266,7 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
         .metadata()
         .with_context(|| format!("cannot look at '{shown}'"))?;
     if !meta.is_file() {
-        return Err(Kind::Database.error(format!("'{shown}' is no file, so it can't be a library")));
+        return Err(Kind::Database.error(format!("'{shown}' is not a file, so it can't be a library")));
     }
     if meta.len() == 0 {
         return Err(Kind::Database.error(format!("'{shown}' is empty, not a library")));
@@ -288,7 +288,7 @@ pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyh
     let mut rows = statement.query([]).map_err(failed)?;
     while let Some(row) = rows.next().map_err(failed)? {
         let page = row.get_ref(0).map_err(failed)?;
-        sink(page.as_blob().context("a page of the library is no blob")?)?;
+        sink(page.as_blob().context("a page of the library is not a blob")?)?;
     }
     Ok(())
 }

@@ -213,7 +213,7 @@ fn check_and_look(
                 .ok(),
         };
         let backup = staged.check();
-        let broke_off = |_| Err(Kind::Failed.error("the look at the library broke off"));
+        let broke_off = |_| Err(Kind::Failed.error("the check of the library was cut short"));
         (backup, beside.map(|thread| thread.join().unwrap_or_else(broke_off)))
     });
     // The stage's limit of memory is one for the process. Neither shall be judged by what the other takes.
@@ -243,7 +243,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
     signals::check()?;
     match (&target, lock) {
         (Target::Missing, _) if !matches!(plan.target, Target::Missing) => {
-            return Err(Kind::Locked.error(format!("somebody just moved the library '{}' away", path.display())));
+            return Err(Kind::Locked.error(format!("another process just moved the library '{}' away", path.display())));
         }
         (Target::Missing, _) => {
             outcome.moved_aside = install(staged.file, &path, None, time, request.timeout)?;
@@ -361,7 +361,7 @@ fn is_there(path: &Path) -> anyhow::Result<bool> {
         Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
     };
     if !meta.is_file() {
-        let message = format!("'{shown}' is no file, so no library can be restored there");
+        let message = format!("'{shown}' is not a file, so no library can be restored there");
         return Err(Kind::Failed.error(message));
     }
     match access(path, Access::READ_OK | Access::WRITE_OK) {
@@ -384,7 +384,7 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
         match path.read_link() {
             Ok(target) => path = parent(&path).join(target),
             Err(_) => {
-                let no_name = || Kind::Usage.error(format!("'{shown}' is no name of a file"));
+                let no_name = || Kind::Usage.error(format!("'{shown}' is not the name of a file"));
                 let name = path.file_name().ok_or_else(no_name)?;
                 // Where the directory does not exist yet, there are no links in it.
                 let directory = parent(&path)
@@ -394,7 +394,7 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
             }
         }
     }
-    Err(Kind::Failed.error(format!("'{shown}' is a symlink that leads nowhere")))
+    Err(Kind::Failed.error(format!("'{shown}' is a dangling symlink")))
 }
 
 fn too_new(plan: &Plan) -> Failure {

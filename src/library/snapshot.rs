@@ -202,7 +202,7 @@ impl Check {
             cancel.store(true, Ordering::Relaxed);
         }
         let joined = thread.join();
-        joined.unwrap_or_else(|_| Err(Kind::Failed.error("the check of the library broke off")))
+        joined.unwrap_or_else(|_| Err(Kind::Failed.error("the check of the library was cut short")))
     }
 }
 
@@ -279,7 +279,7 @@ impl Outlet {
         };
         match thread.join() {
             Ok(result) => result.context("cannot write the output"),
-            Err(_) => Err(Kind::Failed.error("the output broke off")),
+            Err(_) => Err(Kind::Failed.error("the output was cut short")),
         }
     }
 

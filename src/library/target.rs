@@ -99,7 +99,7 @@ impl Target {
             Target::Unknown(error) => Err(error),
             Target::Foreign(why) => Err(Kind::Database
                 .because(format!("'{}' is {why}; it will not be replaced", path.display()))
-                .hint("is --db right? a sound database that is no VPO library is never touched")
+                .hint("is --db right? a sound database that is not a VPO library is never touched")
                 .into()),
             usable => Ok(usable),
         }

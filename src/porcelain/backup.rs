@@ -78,7 +78,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     }
     let archive_size = file.file().metadata().context("cannot look at the archive")?.len();
     let Glimpse::Blocks(metadata) = glimpse(file.file(), archive_size)? else {
-        return Err(Kind::InvalidArchive.error("the archive that was just made is not whole"));
+        return Err(Kind::InvalidArchive.error("the archive that was just made is not valid"));
     };
     let made = Made {
         archive_size,
@@ -92,7 +92,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         Destination::Directory(directory) => file.publish(candidates(directory, time, false)),
     };
     let path = published.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Kind::Failed.error("the name of the backup is taken already"),
+        io::ErrorKind::AlreadyExists => Kind::Failed.error("the name of the backup is already taken"),
         _ => anyhow::Error::new(error).context(format!("cannot put the backup in place in '{shown}'")),
     })?;
     log.backup(&path);
@@ -265,7 +265,7 @@ fn dry_run(
         Destination::File(path) => path.clone(),
         Destination::Directory(directory) => candidates(directory, time, false)
             .find(|path| path.symlink_metadata().is_err())
-            .ok_or_else(|| Kind::Failed.error("the name of the backup is taken already"))?,
+            .ok_or_else(|| Kind::Failed.error("the name of the backup is already taken"))?,
     };
     let (min, max) = (estimated - estimated / 10, estimated + estimated / 10);
     if common.json {

@@ -195,7 +195,7 @@ impl Line {
     }
 }
 
-/// A path as it will still be right where the log is read; `-` is no path.
+/// A path as it will still be right where the log is read; `-` is not a path.
 fn absolute(path: &Path) -> String {
     let absolute = match path.to_str() {
         Some("-") => path.to_owned(),

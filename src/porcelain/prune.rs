@@ -133,7 +133,7 @@ fn list(common: &Common, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
     args.extend(common.passed_on(false));
     args.extend(cli::keep_options(&options.rules));
     let mut stage = Stage::new("vpo-ls-backups", args);
-    // Where nobody named one, a missing directory is no error: the program finds the default by the same rule.
+    // Where nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
         stage = stage.path_option("--path", directory);
     }

@@ -71,7 +71,7 @@ fn newest(common: &Common, count: usize) -> anyhow::Result<Vec<PathBuf>> {
     let directory = whole_directory(common)?;
     let backups = crate::backups::list(&directory)?;
     if backups.is_empty() {
-        let message = format!("no backups in '{}': nothing was proven", directory.display());
+        let message = format!("no backups in '{}': nothing was verified", directory.display());
         return Err(Kind::NotFound.error(message));
     }
     Ok(backups.into_iter().take(count).map(|backup| backup.path).collect())
@@ -86,7 +86,7 @@ pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8>
         }
     }
     let mut stage = Stage::new("vpo-ls-backups", args);
-    // Where nobody named one, a missing directory is no error: the program finds the default by the same rule.
+    // Where nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
         stage = stage.path_option("--path", directory);
     }

@@ -542,7 +542,7 @@ fn tar_cases() -> Vec<Case> {
             "which no SQLite database can have",
             blocks_of(&entry_sized("library.db", &db, i64::MAX as u64), &with_end(1024)),
         ),
-        case("a size that is no number", "makes no sense", {
+        case("a size that is not a number", "makes no sense", {
             let bad = entry_with("library.db", &db, |h| h[124..136].copy_from_slice(b"zzzzzzzzzzz\0"));
             blocks_of(&bad, &with_end(1024))
         }),
@@ -602,9 +602,9 @@ fn tar_cases() -> Vec<Case> {
         (b'S', "is a sparse file"),
         (b'L', "is a long name"),
         (b'K', "is a long name"),
-        (b'x', "is no regular file"),
-        (b'g', "is no regular file"),
-        (b'Z', "is no regular file"),
+        (b'x', "is not a regular file"),
+        (b'g', "is not a regular file"),
+        (b'Z', "is not a regular file"),
     ] {
         let bad = entry_with("library.db", &db, |h| h[156] = flag);
         cases.push(case(
@@ -659,15 +659,15 @@ fn metadata_cases() -> Vec<Case> {
         ),
         case(
             "metadata: a key twice",
-            "'file_count' is there twice",
+            "'file_count' appears twice",
             raw(&format!("{inside},\"file_count\":1}}")),
         ),
         case(
             "metadata: an unknown key twice",
-            "'x' is there twice",
+            "'x' appears twice",
             raw(&format!("{inside},\"x\":1,\"x\":1}}")),
         ),
-        case("metadata: a key twice, escaped", "'page_size' is there twice", {
+        case("metadata: a key twice, escaped", "'page_size' appears twice", {
             raw(&format!("{inside},\"p\\u0061ge_size\":512}}"))
         }),
         case(
@@ -745,12 +745,12 @@ fn metadata_cases() -> Vec<Case> {
             ("huge", json!(u64::MAX)),
             ("an object", json!({})),
         ] {
-            cases.push(case(format!("metadata: {key} is {what}"), "is no", with(key, value)));
+            cases.push(case(format!("metadata: {key} is {what}"), "is not a", with(key, value)));
         }
         if good[key].is_u64() {
             cases.push(case(
                 format!("metadata: {key} is a string"),
-                "is no",
+                "is not a",
                 with(key, json!(good[key].to_string())),
             ));
         }
@@ -763,7 +763,7 @@ fn metadata_cases() -> Vec<Case> {
         let before = format!("\"{key}\":{}", good[key]);
         assert!(text.contains(&before));
         let changed = text.replace(&before, &format!("\"{key}\":{number}"));
-        cases.push(case(format!("metadata: {key} is {number}"), "is no", raw(&changed)));
+        cases.push(case(format!("metadata: {key} is {number}"), "is not a", raw(&changed)));
     }
     cases
 }
@@ -818,7 +818,7 @@ fn database_cases() -> Vec<Case> {
             "where its header says",
             edited(&|db| db[16] = 4),
         ),
-        case("database: a count that is stale", "no whole number of pages", {
+        case("database: a count that is stale", "not a whole number of pages", {
             let mut changed = db.clone();
             changed[27] ^= 1;
             changed.push(0);

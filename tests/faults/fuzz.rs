@@ -325,12 +325,12 @@ fn findings() {
         (
             "a PAX header in the oldest format",
             plain_with(&[("17 comment=hello\n", b'x')], oldest),
-            "is no regular file",
+            "is not a regular file",
         ),
         (
             "a global PAX header in the oldest format",
             plain_with(&[("17 comment=hello\n", b'g')], oldest),
-            "is no regular file",
+            "is not a regular file",
         ),
         // bsdtar makes holes of it.
         (

@@ -606,7 +606,7 @@ fn nothing_steers_the_terminal() {
     }
 }
 
-/// What is no regular file, in the place of an archive.
+/// What is not a regular file, in the place of an archive.
 #[test]
 fn what_is_no_file() {
     let world = World::new();
@@ -726,7 +726,7 @@ fn databases_made_to_attack() {
     );
     for (what, entry) in [
         (
-            "a schema that is no SQL",
+            "a schema that is not a SQL",
             "('table', 'x', 'x', 2, 'CREATE TABLE x (((((')",
         ),
         (

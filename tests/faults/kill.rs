@@ -238,7 +238,7 @@ pub fn situations() -> Vec<Situation> {
             write(world.library(), &bytes);
         }),
         Situation::new("no database", |world| {
-            write(world.library(), b"this is no database at all")
+            write(world.library(), b"this is not a database at all")
         }),
         Situation::new("symlink", |world| {
             std::fs::create_dir(world.home().join("elsewhere")).unwrap();

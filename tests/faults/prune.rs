@@ -141,7 +141,7 @@ fn each_removal_fails() {
     assert_eq!(shelf.left().len(), 6);
 }
 
-/// What somebody else removes between the look and the removal is no error.
+/// What somebody else removes between the look and the removal is not an error.
 #[test]
 fn one_that_is_gone_at_the_last_moment() {
     if !available("a removal of what is gone") {
@@ -204,7 +204,7 @@ fn a_signal_in_the_middle() {
     assert_eq!(line["removed"].as_array().unwrap().len(), removed, "{line}");
 }
 
-/// Two at once: each removes what it finds, and what the other has removed is no error.
+/// Two at once: each removes what it finds, and what the other has removed is not an error.
 #[test]
 fn two_at_once() {
     let shelf = Shelf::new();

@@ -89,7 +89,7 @@ fn every_example_is_run() {
     for (known, why) in ELSEWHERE {
         assert!(
             examples.iter().any(|(_, line)| line == known),
-            "{known} ({why}) is no example any more"
+            "{known} ({why}) is not an example any more"
         );
     }
 }

@@ -15,7 +15,7 @@ fn age_encrypts_on_the_way() {
         .recipe("vpo-library backup -o - | age -R recipients.txt > x.tar.gz.age")
         .ok();
     let before = place.accident();
-    // What is encrypted is no backup to whoever has no key.
+    // What is encrypted is not a backup to whoever has no key.
     place.sh("vpo-verify x.tar.gz.age").ends(46);
     place
         .recipe("age -d -i key.txt x.tar.gz.age | vpo-library restore --yes -")
@@ -114,7 +114,7 @@ fn zstd_compresses_a_snapshot() {
         .recipe("zstd -dc library.db.zst | vpo-pack | vpo-unpack-restore --yes")
         .ok();
     place.recovered(&before);
-    // It is no backup by itself, and the programs say what it is.
+    // It is not a backup by itself, and the programs say what it is.
     let refused = place.sh("vpo-verify library.db.zst").ends(46);
     assert!(refused.stdout.contains("zstd"), "{}", refused.stdout);
     place.clean();

@@ -787,7 +787,7 @@ fn a_comparison_that_breaks_off() {
     let out = world.cmd("vpo-diff").arg(&empty).arg(&damaged).run();
     let out = out.fails(
         42,
-        &["the comparison broke off: the library '", "/damaged.db' is damaged"],
+        &["the comparison was cut short: the library '", "/damaged.db' is damaged"],
     );
     let lines = out.text().lines().count();
     assert!((1000..n).contains(&lines), "{lines}");
@@ -872,7 +872,7 @@ fn an_archive_that_is_hostile() {
         ],
     );
 
-    // Views and virtual tables are no tables, and a name is only a name.
+    // Views and virtual tables are not tables, and a name is only a name.
     let strange = world.path("strange.db");
     sqlite(
         &strange,

@@ -436,7 +436,7 @@ pub fn tree(dir: &Path) -> BTreeMap<PathBuf, Entry> {
     all
 }
 
-/// Runs `work` and makes sure that it changed nothing below `dir`. What a `-shm` holds is no content: every reader
+/// Runs `work` and makes sure that it changed nothing below `dir`. What a `-shm` holds is not content: every reader
 /// writes its marks into it.
 #[track_caller]
 pub fn unchanged<T>(dir: &Path, work: impl FnOnce() -> T) -> T {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::generate::Sample;
 use crate::harness::*;
 
-/// A world with four backups, one of them of VPO's own making, and things that are no backups.
+/// A world with four backups, one of them of VPO's own making, and things that are not backups.
 fn several() -> World {
     let world = World::new();
     let dir = world.backups();
@@ -188,7 +188,7 @@ fn names_that_are_no_text() {
         .backups()
         .join(std::ffi::OsStr::from_bytes(b"vpo-library-\xff.tar.gz"));
     if std::fs::write(&path, b"bad").is_err() {
-        return skipped("names that are no UTF-8", "the file system has none");
+        return skipped("names that are not UTF-8", "the file system has none");
     }
     let out = ls(&world, &["-0"]).silent();
     assert_eq!(out.stdout, [path.as_os_str().as_bytes(), b"\0"].concat());
@@ -401,7 +401,7 @@ fn on_a_terminal() {
     assert!(shown.contains("5 backups, "), "{shown}");
 }
 
-/// Half of a library's backups may be on a disk that is away: links that lead nowhere are no regular files.
+/// Half of a library's backups may be on a disk that is away: links that lead nowhere are not regular files.
 #[test]
 fn links_and_special_files() {
     let world = several();

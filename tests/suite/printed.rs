@@ -290,7 +290,7 @@ fn where_something_does_not_fit_a_terminal() {
     }
 }
 
-/// A file with a log is no input for `vpo-pack`; the path was put between quotes as it was.
+/// A file with a log is not input for `vpo-pack`; the path was put between quotes as it was.
 #[test]
 fn what_is_better_read_by_vpo_snapshot() {
     for directory in DIRECTORIES {

@@ -360,7 +360,7 @@ fn prune_shows_verifies_asks_and_removes() {
         let cmd = shelf.world.cmd("vpo-library").arg("prune").args(rules);
         let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
         let running = cmd.start();
-        // Standard output is no terminal: the question says what goes.
+        // Standard output is not a terminal: the question says what goes.
         let question = terminal.wait_for("? [y/N] ");
         assert!(
             question.contains(&format!(
@@ -659,7 +659,7 @@ fn what_is_no_backup_of_ours_stays() {
     assert!(outside.exists());
 }
 
-/// A file that changed between the look and the removal stays, and one that is gone is no error.
+/// A file that changed between the look and the removal stays, and one that is gone is not an error.
 #[test]
 fn what_has_changed_meanwhile_stays() {
     let shelf = Shelf::new();

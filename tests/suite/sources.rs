@@ -222,7 +222,7 @@ fn a_monitor_looks_at_this_library() {
         let args = [&["backups", "--max-age", age], json].concat();
         world.cmd("vpo-library").args(args).run()
     };
-    monitor("26h", &[]).fails(1, &["no backup is young enough: there is none"]);
+    monitor("26h", &[]).fails(1, &["no backup is recent enough: there is none"]);
     let json = monitor("26h", &["--json"]).exits(1);
     assert_eq!(json.json()["total_count"], 1);
     // The plumbing judges what it lists.
@@ -271,7 +271,7 @@ fn the_newest_are_verified() {
     verify(&["--newest", "1", "latest"]).fails(2, &["--newest contradicts"]);
     let empty = world.path("empty");
     std::fs::create_dir(&empty).unwrap();
-    verify(&["--newest", "1", "--backup-dir", "empty"]).fails(20, &["nothing was proven"]);
+    verify(&["--newest", "1", "--backup-dir", "empty"]).fails(20, &["nothing was verified"]);
     verify(&["latest", "--backup-dir", "empty"]).fails(20, &["there are no backups"]);
 }
 

@@ -293,7 +293,7 @@ fn a_close_that_fails_is_no_success() {
             out.stderr
         );
     }
-    // What else is wrong stays the status: a damaged archive is no less damaged.
+    // What else is wrong stays the status: a damaged archive is not less damaged.
     write(world.path("bad.tar.gz"), b"bad");
     let out = File::create(world.path("out")).unwrap();
     let strace = world.cmd("strace").args(["-f", "-qq", "-o", "/dev/null", "-P"]);

@@ -176,7 +176,7 @@ fn too_little_memory_is_no_damage() {
                 String::from_utf8_lossy(&out.stdout[..out.stdout.len().min(200)]),
                 out.stderr
             );
-            let wrong = ["damaged", "bad ", "no whole", "aside", "panicked"]
+            let wrong = ["damaged", "bad ", "not a complete", "aside", "panicked"]
                 .iter()
                 .find(|word| said.contains(**word));
             assert_eq!(wrong, None, "{program} with {mib} MiB: {said}");

@@ -873,7 +873,7 @@ fn no_room_to_unpack_or_to_keep() {
         // A good backup is not called bad for a full TMPDIR.
         assert!(
             out.text()
-                .starts_with("??  -: no room for temporary files: not enough space"),
+                .starts_with("??  -: no space for temporary files: not enough space"),
             "{}",
             out.text()
         );

@@ -203,7 +203,7 @@ fn blocks_of_the_last_backup() {
     world.clean();
 }
 
-/// Whatever lies in the backup directory is no error, and only what serves is taken.
+/// Whatever lies in the backup directory is not an error, and only what serves is taken.
 #[test]
 fn the_earlier_backup_that_serves() {
     let world = World::new();
@@ -682,7 +682,7 @@ fn latest() {
     let world = with_backups();
     let library = || count(&world.library());
     vpo(&world, &["restore", "latest", "--yes", "--no-safety-backup"]).silent();
-    assert_eq!(library(), "2", "the newest that is no safety backup");
+    assert_eq!(library(), "2", "the newest that is not a safety backup");
     assert_eq!(names(&world.backups()).len(), 3);
     // Damaged: it says which one comes next, and never takes it by itself.
     let newest = world.backups().join("vpo-library-2026-02-10T000000Z.tar.gz");
