@@ -68,7 +68,7 @@ impl Staged {
     /// [`Kind::InvalidArchive`]; whatever kept SQLite from checking, as what it is.
     pub fn check(&self) -> anyhow::Result<Facts> {
         // The last byte is written: quick_check of an empty stage says ok.
-        let invalid = "the database inside is damaged or no VPO library";
+        let invalid = "the database inside is damaged or not a VPO library";
         let database = Untrusted::open(self.file.path())?;
         let checked = check_database(&database, &self.contents.metadata);
         checked

@@ -91,11 +91,11 @@ impl Facts {
     fn ask(connection: &Connection) -> anyhow::Result<Result<Self, String>> {
         for table in ["_meta", "files"] {
             if !has_table(connection, table)? {
-                return Ok(Err(format!("no VPO library: it has no table '{table}'")));
+                return Ok(Err(format!("not a VPO library: it has no table '{table}'")));
             }
         }
         let Some(schema_version) = schema_version(connection)? else {
-            return Ok(Err("no VPO library: its table '_meta' has no schema version".into()));
+            return Ok(Err("not a VPO library: its table '_meta' has no schema version".into()));
         };
         let number = |sql: &str| -> anyhow::Result<u64> {
             let value: i64 = connection.query_row(sql, [], |row| row.get(0))?;

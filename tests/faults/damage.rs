@@ -778,7 +778,7 @@ fn database_cases() -> Vec<Case> {
         edit(&mut changed);
         made(&changed)
     };
-    let inside = "the database inside is damaged or no VPO library";
+    let inside = "the database inside is damaged or not a VPO library";
     let mut cases = vec![
         case("database: empty", "'library.db'", made(&[])),
         case("database: a header alone", "'library.db'", made(&db[..100])),

@@ -710,7 +710,7 @@ fn databases_made_to_attack() {
             &world,
             what,
             &made(&sql),
-            "the database inside is damaged or no VPO library",
+            "the database inside is damaged or not a VPO library",
         );
     }
     // A virtual table by the name files, which needs no root page.

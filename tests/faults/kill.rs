@@ -756,7 +756,7 @@ impl Others {
     pub fn doubt(&self, run: &Run, good: &[u8]) -> Option<&'static str> {
         let keeps = run.program == "vpo-library" || run.args.contains(&"--save");
         match run.program {
-            "vpo-pack" if judge(&self.out()).is_err() => Some("no whole archive"),
+            "vpo-pack" if judge(&self.out()).is_err() => Some("not a complete archive"),
             "vpo-snapshot" if self.out() != good => Some("another output"),
             _ if keeps && self.archives().is_empty() => Some("success without an archive"),
             _ => None,

@@ -135,7 +135,7 @@ fn a_foreign_database_is_never_touched() {
         });
         for options in [&["--dry-run"][..], &[]] {
             unchanged(&world.home(), || {
-                restore(&world, options).fails(42, &["no VPO library", "it will not be replaced"]);
+                restore(&world, options).fails(42, &["not a VPO library", "it will not be replaced"]);
             });
         }
         world.clean();
