@@ -116,7 +116,7 @@ pub(crate) fn too_slow(error: &anyhow::Error) -> Option<anyhow::Error> {
 }
 
 fn made_for_that(what: &str) -> anyhow::Error {
-    Kind::Database.error(format!("{what}; &"))
+    Kind::Database.error(format!("{what}; its schema may be made for that"))
 }
 
 /// A part of what SQLite may take from the heap. SQLite has one limit for the whole process
