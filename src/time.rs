@@ -1,4 +1,5 @@
-//! Points in time, to the second and in UTC: as metadata, file names and tar headers have them.
+//! Points in time, to the second: in UTC, as metadata, file names and tar headers have them, and for a person in local
+//! time, too.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,6 +68,18 @@ impl Time {
     /// For people: `2026-02-05 14:30:22`.
     pub fn readable(self) -> String {
         self.0.strftime("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
+    /// The same in the system's time zone, `TZ` or `/etc/localtime`; `None` where that is UTC, or not known.
+    pub fn local(self) -> Option<String> {
+        let zone = jiff::tz::TimeZone::system();
+        let local = self.0.to_zoned(zone).datetime();
+        let utc = jiff::tz::Offset::UTC.to_datetime(self.0);
+        let format = match local.date() == utc.date() {
+            true => "%H:%M:%S",
+            false => "%Y-%m-%d %H:%M:%S",
+        };
+        (local != utc).then(|| local.strftime(format).to_string())
     }
 
     /// From a name's form of the time, `2026-02-05T143022Z`, or VPO's, `2026-02-05T14-30-22Z`.

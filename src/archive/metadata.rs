@@ -277,7 +277,11 @@ mod tests {
             ("27", "true", "'schema_version' is not a whole number"),
             ("27", "-1", "'schema_version' is not a whole number"),
             ("27", "9223372036854775808", "'schema_version' is not a whole number"),
-            ("27", "99999999999999999999999", "'schema_version' is not a whole number"),
+            (
+                "27",
+                "99999999999999999999999",
+                "'schema_version' is not a whole number",
+            ),
             ("\"file_count\":0,", "", "'file_count' is missing"),
             ("\"v\"", "null", "'vpo_version' is not a string"),
             ("\"gzip\"", "\"zip\"", "'compression' is not gzip"),

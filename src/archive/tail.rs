@@ -57,7 +57,9 @@ pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
         }
         searched = tail.len();
     }
-    Err(invalid("truncated or damaged at its end: the last block is not complete"))
+    Err(invalid(
+        "truncated or damaged at its end: the last block is not complete",
+    ))
 }
 
 /// Looks, from the end, for a member that reaches exactly to the end and holds the metadata. The last `searched` bytes

@@ -108,6 +108,8 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         },
         threads: cli::cores(),
         dry_run: config.dry_run,
+        asks: !config.yes && !config.dry_run,
+        waiting: &|holder, left| progress.say(&cli::waiting(holder, left)),
         clock: &Time::now,
     };
     let mut deferral = None;
@@ -120,10 +122,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         match (config.dry_run, config.yes) {
             (true, _) => return Ok(()),
             (false, true) => {}
-            (false, false) => {
-                plan.wait_until_free(config.timeout)?;
-                cli::confirm(plan, safety_directory)?;
-            }
+            (false, false) => cli::confirm(plan, &config.archive, safety_directory)?,
         }
         // What is done from here on is told before a signal ends the program.
         deferral = Some(Deferral::new());

@@ -50,6 +50,16 @@ impl Progress {
         self.0.inc(bytes as u64);
     }
 
+    /// Says something in the place of the bar.
+    pub fn say(&self, text: &str) {
+        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
+            self.0.reset();
+            self.0.set_style(style);
+            self.0.set_message(text.to_owned());
+            self.0.tick();
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         self.0.finish_and_clear();

@@ -10,9 +10,9 @@ use super::command::{CommandLine, advise};
 use super::report::{note, print, print_json};
 use super::streams::ask;
 use super::text::{escape, escape_path};
-use crate::database::Source;
+use crate::database::{Facts, Source};
 use crate::failure::{Kind, describe, kind};
-use crate::library::{Outcome, Plan, Target};
+use crate::library::{Counts, Holder, Outcome, Plan, Target};
 use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -32,43 +32,29 @@ pub fn warn(plan: &Plan) {
     }
 }
 
-/// Asks whether the library is to be replaced, and says what becomes of it. Where there is none, there is nothing to
-/// ask.
+/// Asks whether the library is to be replaced by the backup in `archive`, and says what becomes of it. Where there is
+/// none, there is nothing to ask.
 ///
 /// # Errors
 /// [`Kind::Declined`] if the answer is no, or nobody can be asked.
-pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<()> {
-    let modified = plan
-        .modified
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| Time::from_second(i64::try_from(since.as_secs()).ok()?))
-        .map_or(String::new(), |time| format!(", last changed {} UTC", time.readable()));
-    let now = match &plan.target {
-        Target::Library(facts) => format!(
-            "{} files, schema {}, {}{modified}",
-            grouped(facts.file_count),
-            facts.schema_version,
-            human(facts.database_size_bytes)
-        ),
-        Target::Damaged(reason) => format!("damaged: {}{modified}", escape(reason)),
-        // There is nothing to lose; what is somebody else's was refused before.
-        Target::Missing | Target::Empty | Target::Foreign(_) | Target::Unknown(_) => return Ok(()),
+pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> anyhow::Result<()> {
+    let Some(now) = now(plan) else {
+        return Ok(());
     };
-    let created = plan.contents.metadata.time();
-    let question = format!(
-        "Library: {}\n  now:    {now}\n  backup: {} files, schema {}, {}, created {} UTC\n{}  {}\nReplace it? [y/N] ",
-        escape_path(&plan.library),
-        grouped(plan.backup.file_count),
-        plan.backup.schema_version,
-        human(plan.contents.database_size),
-        created.map_or_else(
-            || escape(&plan.contents.metadata.created_at).into_owned(),
-            Time::readable
-        ),
-        source(plan),
-        fate(&plan.target, safety_directory),
-    );
-    match ask(&question)? {
+    let mut lines = vec![
+        format!("Library: {}", escape_path(&plan.library)),
+        format!("Backup:  {}", name(archive)),
+    ];
+    let mut part = |label: &str, texts: Vec<String>| {
+        for (i, text) in texts.iter().enumerate() {
+            lines.push(format!("  {:7} {text}", if i == 0 { label } else { "" }));
+        }
+    };
+    part("now:", now);
+    part("backup:", backup(plan));
+    part("change:", change(plan).into_iter().collect());
+    lines.push(format!("  {}", fate(&plan.target, safety_directory)));
+    match ask(&format!("{}\nReplace it? [y/N] ", lines.join("\n")))? {
         Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
         Some(_) => Err(Kind::Declined.error("the library was not replaced: the answer was not yes")),
         None => Err(Kind::Declined
@@ -78,13 +64,88 @@ pub fn confirm(plan: &Plan, safety_directory: Option<&Path>) -> anyhow::Result<(
     }
 }
 
-/// Where the backup is from, where that is not this library.
-fn source(plan: &Plan) -> String {
-    let source = plan.contents.metadata.source();
+/// The file name of an archive.
+fn name(archive: &Path) -> String {
+    match archive.file_name() {
+        Some(name) if name != "-" => escape(&name.to_string_lossy()).into_owned(),
+        _ => "standard input".into(),
+    }
+}
+
+/// What is there now; `None` where there is nothing to lose. What is somebody else's was refused before.
+fn now(plan: &Plan) -> Option<Vec<String>> {
+    let is = match &plan.target {
+        Target::Library(facts) => counts(facts),
+        Target::Damaged(reason) => format!("damaged: {}", escape(reason)),
+        Target::Missing | Target::Empty | Target::Foreign(_) | Target::Unknown(_) => return None,
+    };
+    let modified = plan
+        .modified
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| Time::from_second(i64::try_from(since.as_secs()).ok()?));
+    let modified = modified.map(|time| format!("last changed {}", moment(time)));
+    Some([is].into_iter().chain(modified).collect())
+}
+
+/// What the backup holds, and from where it is where that is not this library.
+fn backup(plan: &Plan) -> Vec<String> {
+    let metadata = &plan.contents.metadata;
+    let created = metadata
+        .time()
+        .map_or_else(|| escape(&metadata.created_at).into_owned(), moment);
+    let source = metadata.source();
     let other = source.filter(|source| Source::of(&plan.library).as_ref() != Some(source));
-    other.map_or(String::new(), |source| {
-        format!("          of another library: {}\n", escape(&source.to_string()))
-    })
+    let other = other.map(|source| format!("of another library: {}", escape(&source.to_string())));
+    [counts(&plan.backup), format!("created {created}")]
+        .into_iter()
+        .chain(other)
+        .collect()
+}
+
+fn counts(facts: &Facts) -> String {
+    format!(
+        "{} {}, schema {}, {}",
+        grouped(facts.file_count),
+        if facts.file_count == 1 { "file" } else { "files" },
+        facts.schema_version,
+        human(facts.database_size_bytes)
+    )
+}
+
+/// Says for whom is waited, and how long at most.
+pub fn waiting(holder: &Holder, left: Duration) -> String {
+    let seconds = left.as_secs_f64().ceil();
+    format!("waiting for {}, {seconds} s", escape(&holder.to_string()))
+}
+
+/// A time for somebody who may live elsewhere than in UTC.
+fn moment(time: Time) -> String {
+    let local = time.local().map_or(String::new(), |local| format!(", {local} local"));
+    format!("{} UTC{local}", time.readable())
+}
+
+/// Which files a restore changes, in numbers.
+fn change(plan: &Plan) -> Option<String> {
+    let Some(Counts {
+        added,
+        removed,
+        changed,
+    }) = plan.difference
+    else {
+        let sound = matches!(plan.target, Target::Library(_));
+        return sound.then(|| "not known: to compare the files would have taken longer than the checks".into());
+    };
+    if (added, removed, changed) == (0, 0, 0) {
+        return Some("none: both know the same of the same files".into());
+    }
+    let verb =
+        |count: u64, one: &str, more: &str| format!("{} {}", grouped(count), if count == 1 { one } else { more });
+    Some(format!(
+        "{}, {}, {}",
+        verb(added, "file comes back", "files come back"),
+        verb(removed, "is forgotten", "are forgotten"),
+        verb(changed, "changes", "change")
+    ))
 }
 
 /// What becomes of the library that is replaced.

@@ -3,8 +3,8 @@
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -12,7 +12,7 @@ use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 use rustix::time::{ClockId, clock_gettime};
 
-use super::check::{OPERATIONS, harden};
+use super::check::{OPERATIONS, harden, stop_when};
 use super::damage::{code, is_out_of_memory};
 use crate::failure::Kind;
 use crate::signals;
@@ -60,6 +60,11 @@ impl Untrusted {
         limit_time(&mut connection, size)?;
         let memory = MemoryLimit::new(MEMORY + size / BYTES_FOR_MEMORY);
         Ok(Untrusted { connection, memory })
+    }
+
+    /// Lets `cancel` stop what is done with this connection, in the place of the bound on its time.
+    pub fn stop_when(&mut self, cancel: Arc<AtomicBool>) -> rusqlite::Result<()> {
+        stop_when(&mut self.connection, cancel)
     }
 
     /// Says what an error of this connection means where it comes of the bounds.

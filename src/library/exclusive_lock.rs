@@ -38,13 +38,13 @@ pub struct ExclusiveLock {
 }
 
 impl ExclusiveLock {
-    /// Takes the lock on the library at `path`, symlinks resolved, waiting up to `timeout`. This recovers a hot journal or a
-    /// log left by a crash.
+    /// Takes the lock on the library at `path`, symlinks resolved, waiting up to `timeout`; `waiting` is called after each
+    /// attempt in vain, when none of our connections is open. This recovers a hot journal or a log left by a crash.
     ///
     /// # Errors
     /// [`Kind::Locked`] with the process that uses it; [`Damage`](crate::database::Damage) where SQLite can't open it for
     /// that; else why it could not be opened.
-    pub fn take(path: &Path, timeout: Duration) -> anyhow::Result<Self> {
+    pub fn take(path: &Path, timeout: Duration, waiting: impl Fn()) -> anyhow::Result<Self> {
         let _deferral = Deferral::new();
         let begun = Instant::now();
         loop {
@@ -63,7 +63,10 @@ impl ExclusiveLock {
                 Err(_) if begun.elapsed() >= timeout || signals::pending().is_some() => {
                     return Err(locked(path).into());
                 }
-                Err(_) => thread::sleep(PAUSE),
+                Err(_) => {
+                    waiting();
+                    thread::sleep(PAUSE);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ mod exclusive_lock;
 mod holder;
 mod install;
 mod live;
+mod look;
 mod operand;
 mod replace;
 mod restore;
@@ -16,6 +17,7 @@ mod target;
 mod turn;
 
 pub use diff::{Comparison, Counts, DiffError, Status, TableRows, tables};
+pub use holder::Holder;
 pub use live::{Live, find};
 pub use operand::{Opened, Operand};
 pub use restore::{Outcome, Plan, Request, restore};

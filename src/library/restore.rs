@@ -9,19 +9,19 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
-use rustix::fs::{Access, access};
-use rustix::io::Errno;
 
+use super::diff::Counts;
 use super::exclusive_lock::{ExclusiveLock, alone};
-use super::holder::locked;
+use super::holder::{Holder, locked};
 use super::install::{clear_side_files, install};
 use super::live::{FileStamp, Live};
+use super::look::{is_there, look};
 use super::replace::{Stage, Work, replace};
 use super::safety_backup::{rehearse_safety_backup, write_safety_backup};
 use super::target::Target;
 use crate::archive::{Contents, Options};
 use crate::backups::{Staged, stage};
-use crate::database::{Facts, JOURNAL, WAL, is_out_of_memory, side_file_size};
+use crate::database::{Facts, WAL, side_file_size};
 use crate::failure::{Failure, Kind, kind};
 use crate::files::{Identity, NewDirectories, create_directory, parent, require_place, sweep};
 use crate::signals::{self, Deferral};
@@ -56,6 +56,20 @@ pub struct Request<'a> {
     pub threads: NonZero<usize>,
     /// Make every check and change nothing.
     pub dry_run: bool,
+    /// `confirm` is going to ask somebody: who has the library open is found before, and the files are compared.
+    pub asks: bool,
+    /// Is told, again and again while another process has the library open, which one that is, and how long it is waited
+    /// for at most.
+    pub waiting: &'a dyn Fn(&Holder, Duration),
+}
+
+impl Request<'_> {
+    /// Tells who has the library open, in a wait that began then. None of our own connections may be open.
+    fn say_who(&self, library: &Path, begun: Instant) {
+        if let Ok(Some(holder)) = Holder::find(library) {
+            (self.waiting)(&holder, self.timeout.saturating_sub(begun.elapsed()));
+        }
+    }
 }
 
 /// What is about to happen: for the question, and for the report.
@@ -68,6 +82,9 @@ pub struct Plan {
     pub backup: Facts,
     /// What is there now.
     pub target: Target,
+    /// How many files the backup knows differently, from the library to the backup; `None` where nobody is asked, or it
+    /// could not be told in time.
+    pub difference: Option<Counts>,
     /// When that was changed last, as far as the file system tells.
     pub modified: Option<SystemTime>,
     /// The schema of the installed VPO.
@@ -79,26 +96,6 @@ impl Plan {
     pub fn schema_mismatch(&self) -> bool {
         self.backup.schema_version != self.current_schema
     }
-
-    /// Waits up to `timeout` until nobody else has the library open: before somebody is asked whether to replace it.
-    ///
-    /// # Errors
-    /// [`Kind::Locked`] with the process that has it open.
-    pub fn wait_until_free(&self, timeout: Duration) -> anyhow::Result<()> {
-        if matches!(self.target, Target::Missing) {
-            return Ok(());
-        }
-        let begun = Instant::now();
-        loop {
-            match alone(&self.library) {
-                Err(error) if kind(&error) == Kind::Locked && begun.elapsed() < timeout => {
-                    signals::check()?;
-                    thread::sleep(PAUSE);
-                }
-                free => return free,
-            }
-        }
-    }
 }
 
 /// What was done.
@@ -108,6 +105,24 @@ pub struct Outcome {
     pub safety_backup: Option<PathBuf>,
     /// Where a damaged library was moved to, or what was left of one.
     pub moved_aside: Option<PathBuf>,
+}
+
+/// Waits until nobody else has the library open: before somebody is asked whether to replace it.
+///
+/// # Errors
+/// [`Kind::Locked`] with the process that has it open.
+fn wait_until_free(library: &Path, request: &Request<'_>) -> anyhow::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match alone(library) {
+            Err(error) if kind(&error) == Kind::Locked && begun.elapsed() < request.timeout => {
+                signals::check()?;
+                request.say_who(library, begun);
+                thread::sleep(PAUSE);
+            }
+            free => return free,
+        }
+    }
 }
 
 /// Restores a backup. `confirm` sees the plan before anything is touched, and may say no by an error; in a dry run
@@ -129,8 +144,8 @@ pub fn restore(
     sweep(&place, Some(&path));
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.threads)?;
-    let (backup, target, stamp) = check_and_look(&staged, &path, &request)?;
-    let target = target.refused(&path)?;
+    let looked = look(&staged, &path, &request)?;
+    let target = looked.target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
         alone(&path)?;
     }
@@ -142,8 +157,9 @@ pub fn restore(
         modified: path.metadata().and_then(|meta| meta.modified()).ok(),
         library: path,
         contents: staged.contents.clone(),
-        backup,
+        backup: looked.backup,
         target,
+        difference: looked.difference,
         current_schema: request.current_schema.unwrap_or(assumed),
     };
     if plan.backup.schema_version > plan.current_schema {
@@ -154,8 +170,11 @@ pub fn restore(
         confirm(&plan)?;
         return Ok((plan, Outcome::default()));
     }
+    if request.asks && !matches!(plan.target, Target::Missing) {
+        wait_until_free(&plan.library, &request)?;
+    }
     confirm(&plan)?;
-    let outcome = apply(&mut plan, staged, stamp, &request)?;
+    let outcome = apply(&mut plan, staged, looked.stamp, &request)?;
     new_directories.keep();
     Ok((plan, outcome))
 }
@@ -180,54 +199,6 @@ fn place_for_stage(request: &Request<'_>, directory: &Path) -> anyhow::Result<(P
     Ok((directory.to_owned(), created))
 }
 
-/// Checks the stage, and looks at what is there: side by side, for one core is enough for either.
-fn check_and_look(
-    staged: &Staged,
-    path: &Path,
-    request: &Request<'_>,
-) -> anyhow::Result<(Facts, Target, Option<FileStamp>)> {
-    let Request {
-        dry_run,
-        scratch,
-        timeout,
-        ..
-    } = *request;
-    let look = || -> anyhow::Result<_> {
-        if !dry_run {
-            return Ok(Target::read(path, scratch, timeout));
-        }
-        if is_there(path)? {
-            alone(path)?;
-        }
-        Ok(Target::read_without_trace(path, scratch))
-    };
-    // Whoever looks rolls a hot journal back: not before the backup has proved good.
-    let hot = side_file_size(path, JOURNAL)?.is_some_and(|size| size > 0);
-    let (mut backup, looked) = thread::scope(|scope| {
-        let beside = match hot {
-            true => None,
-            // Where no thread can be started, one goes after the other.
-            false => thread::Builder::new()
-                .name("look".into())
-                .spawn_scoped(scope, look)
-                .ok(),
-        };
-        let backup = staged.check();
-        let broke_off = |_| Err(Kind::Failed.error("the check of the library was cut short"));
-        (backup, beside.map(|thread| thread.join().unwrap_or_else(broke_off)))
-    });
-    // The stage's limit of memory is one for the process. Neither shall be judged by what the other takes.
-    if looked.is_some() && backup.as_ref().is_err_and(is_out_of_memory) {
-        backup = staged.check();
-    }
-    let backup = backup?;
-    let (target, stamp) = match looked.transpose()? {
-        Some(looked) if !looked.0.is_short_of_memory() => looked,
-        _ => look()?,
-    };
-    Ok((backup, target, stamp))
-}
-
 /// Makes the staged database the library.
 fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Request<'_>) -> anyhow::Result<Outcome> {
     // From here on files are moved and connections are open: a signal waits until all is in order.
@@ -238,12 +209,15 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
         outcome.moved_aside = clear_side_files(&path, (request.clock)(), request.timeout)?;
     }
     let judged = Identity::at(&path);
-    let (target, lock) = occupy(&path, stamp, request.timeout)?;
+    let (target, lock) = occupy(&path, stamp, request)?;
     let time = (request.clock)();
     signals::check()?;
     match (&target, lock) {
         (Target::Missing, _) if !matches!(plan.target, Target::Missing) => {
-            return Err(Kind::Locked.error(format!("another process just moved the library '{}' away", path.display())));
+            return Err(Kind::Locked.error(format!(
+                "another process just moved the library '{}' away",
+                path.display()
+            )));
         }
         (Target::Missing, _) => {
             outcome.moved_aside = install(staged.file, &path, None, time, request.timeout)?;
@@ -287,13 +261,18 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
 }
 
 /// What is there once nobody else has it open, and the lock that proves that, where a lock can.
-fn occupy(path: &Path, stamp: Option<FileStamp>, timeout: Duration) -> anyhow::Result<(Target, Option<ExclusiveLock>)> {
+fn occupy(
+    path: &Path,
+    stamp: Option<FileStamp>,
+    request: &Request<'_>,
+) -> anyhow::Result<(Target, Option<ExclusiveLock>)> {
+    let begun = Instant::now();
     if !is_there(path)? {
         return Ok((Target::Missing, None));
     }
     // What still looks as it did when it was checked and found sound is not checked once more.
     let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
-    let (target, lock) = match ExclusiveLock::take(path, timeout) {
+    let (target, lock) = match ExclusiveLock::take(path, request.timeout, || request.say_who(path, begun)) {
         Ok(lock) => (Target::of(lock.connection(), path, known_sound), Some(lock)),
         Err(error) => (Target::from_error(error), None),
     };
@@ -352,29 +331,6 @@ fn stage_of(staged: &Staged) -> Stage<'_> {
     }
 }
 
-/// Whether there is a file by the name of the library that this process may read and write.
-fn is_there(path: &Path) -> anyhow::Result<bool> {
-    let shown = path.display();
-    let meta = match path.metadata() {
-        Ok(meta) => meta,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
-    };
-    if !meta.is_file() {
-        let message = format!("'{shown}' is not a file, so no library can be restored there");
-        return Err(Kind::Failed.error(message));
-    }
-    match access(path, Access::READ_OK | Access::WRITE_OK) {
-        Ok(()) => Ok(true),
-        // Another restore has just moved it aside.
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => {
-            let message = format!("cannot write the library '{shown}'");
-            Err(anyhow::Error::new(io::Error::from(error)).context(message))
-        }
-    }
-}
-
 /// Follows symlinks to the file that they stand for, which need not exist.
 fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
     const MAX_LINKS: usize = 40;
@@ -394,7 +350,7 @@ fn resolve(path: &Path) -> anyhow::Result<PathBuf> {
             }
         }
     }
-    Err(Kind::Failed.error(format!("'{shown}' is a dangling symlink")))
+    Err(Kind::Failed.error(format!("'{shown}' leads through too many symbolic links")))
 }
 
 fn too_new(plan: &Plan) -> Failure {

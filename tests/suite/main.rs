@@ -17,6 +17,7 @@ mod log;
 mod memory;
 mod pack;
 mod printed;
+mod question;
 mod restore;
 mod retention;
 mod reuse;

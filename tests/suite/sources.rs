@@ -228,7 +228,7 @@ fn a_monitor_looks_at_this_library() {
     // The plumbing judges what it lists.
     world.cmd("vpo-ls-backups").args(["--max-age", "26h"]).run().silent();
     put(&world, "2025-11-01T030000Z", Some(&here(&world)));
-    monitor("26h", &[]).fails(1, &["the newest is of 2025-11-01 03:00:00 UTC"]);
+    monitor("26h", &[]).fails(1, &["the newest is from 2025-11-01 03:00:00 UTC"]);
     put(&world, &time.replace("Z", "Z-2"), None);
     monitor("26h", &[]).silent();
 }

@@ -1,0 +1,149 @@
+//! What is known before anything is touched: the stage is checked, the target is looked at, and for a question the two are
+//! compared; side by side, for each of these keeps one core busy.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::fs::{Access, access};
+use rustix::io::Errno;
+
+use super::diff::{Comparison, Counts};
+use super::exclusive_lock::alone;
+use super::live::{FileStamp, Live};
+use super::restore::Request;
+use super::target::Target;
+use crate::backups::Staged;
+use crate::database::{Facts, JOURNAL, Untrusted, is_out_of_memory, side_file_size};
+use crate::failure::Kind;
+
+/// How much longer than the checks the comparison may take. Somebody waits to be asked, and the answer hardly ever hangs on
+/// it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What was found.
+pub struct Looked {
+    /// What the staged database says of itself.
+    pub backup: Facts,
+    /// What is where the library belongs.
+    pub target: Target,
+    /// How it looked when it was found sound.
+    pub stamp: Option<FileStamp>,
+    /// How many files the backup knows differently, from the library to the backup; `None` where there is no question, or
+    /// it could not be told in time.
+    pub difference: Option<Counts>,
+}
+
+/// Checks the stage, and looks at what is at `path`.
+///
+/// # Errors
+/// Those of [`Staged::check`]; [`Kind::Locked`] in a dry run.
+pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Result<Looked> {
+    let Request {
+        dry_run,
+        scratch,
+        timeout,
+        asks,
+        ..
+    } = *request;
+    let look_at_target = || -> anyhow::Result<_> {
+        if !dry_run {
+            return Ok(Target::read(path, scratch, timeout));
+        }
+        if is_there(path)? {
+            alone(path)?;
+        }
+        Ok(Target::read_without_trace(path, scratch))
+    };
+    // Whoever looks rolls a hot journal back: not before the backup has proved good.
+    let hot = side_file_size(path, JOURNAL)?.is_some_and(|size| size > 0);
+    let enough = Arc::new(AtomicBool::new(false));
+    let (mut backup, looked, difference) = thread::scope(|scope| {
+        let thread = |name: &str| thread::Builder::new().name(name.into());
+        // Where no thread can be started, one goes after the other, and nothing is compared.
+        let beside = match hot {
+            true => None,
+            false => thread("look").spawn_scoped(scope, look_at_target).ok(),
+        };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let stage = staged.file.path();
+        let enough_too = Arc::clone(&enough);
+        let compare = move || sender.send(compare(stage, path, scratch, timeout, &enough_too)).is_ok();
+        let compared = match beside.is_some() && asks {
+            true => thread("compare").spawn_scoped(scope, compare).is_ok(),
+            false => false,
+        };
+        let backup = staged.check();
+        let broke_off = |_| Err(Kind::Failed.error("the check of the library was cut short"));
+        let looked = beside.map(|thread| thread.join().unwrap_or_else(broke_off));
+        let difference = match compared && backup.is_ok() {
+            true => receiver.recv_timeout(GRACE).ok().flatten(),
+            false => None,
+        };
+        enough.store(true, Ordering::Relaxed);
+        (backup, looked, difference)
+    });
+    // The stage's limit of memory is one for the process. Neither shall be judged by what the other takes.
+    if looked.is_some() && backup.as_ref().is_err_and(is_out_of_memory) {
+        backup = staged.check();
+    }
+    let backup = backup?;
+    let (target, stamp) = match looked.transpose()? {
+        Some(looked) if !looked.0.is_short_of_memory() => looked,
+        _ => look_at_target()?,
+    };
+    Ok(Looked {
+        backup,
+        target,
+        stamp,
+        difference,
+    })
+}
+
+/// Which files the stage knows differently than the library, in numbers, unless it is `enough` before; `None` for whatever
+/// can't be compared, because the checks say what is wrong with it.
+fn compare(
+    stage: &Path,
+    library: &Path,
+    scratch: &Path,
+    timeout: Duration,
+    enough: &Arc<AtomicBool>,
+) -> Option<Counts> {
+    let mut stage = Untrusted::open(stage).ok()?;
+    stage.stop_when(Arc::clone(enough)).ok()?;
+    let mut library = Live::open(library, scratch, timeout).ok()?;
+    library.stop_when(Arc::clone(enough)).ok()?;
+    let comparison = Comparison::new(library.connection(), &stage).ok()?;
+    let counts = comparison.run(|_, _| Ok(ControlFlow::Continue(()))).ok()?;
+    library.close().ok()?;
+    Some(counts)
+}
+
+/// Whether there is a file by the name of the library that this process may read and write.
+pub fn is_there(path: &Path) -> anyhow::Result<bool> {
+    let shown = path.display();
+    let meta = match path.metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error).with_context(|| format!("cannot look at '{shown}'")),
+    };
+    if !meta.is_file() {
+        let message = format!("'{shown}' is not a file, so no library can be restored there");
+        return Err(Kind::Failed.error(message));
+    }
+    match access(path, Access::READ_OK | Access::WRITE_OK) {
+        Ok(()) => Ok(true),
+        // Another restore has just moved it aside.
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => {
+            let message = format!("cannot write the library '{shown}'");
+            Err(anyhow::Error::new(io::Error::from(error)).context(message))
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! What a person reads before a library is replaced.
+
+use crate::harness::*;
+
+/// Starts it on a terminal, answers no, and gives the question as lines.
+#[track_caller]
+fn asked(cmd: Cmd) -> Vec<String> {
+    let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    let running = cmd.start();
+    let question = terminal.wait_for("[y/N] ");
+    terminal.type_in("n\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().exits(1);
+    rest.join().unwrap();
+    question.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+/// A library of ten files and its backup `a.tar.gz`.
+fn world() -> World {
+    let world = World::new();
+    world.make_library(&files(10));
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    world
+}
+
+fn part<'a>(question: &'a [String], label: &str) -> &'a str {
+    let line = question.iter().find_map(|line| line.trim_start().strip_prefix(label));
+    line.unwrap_or_else(|| panic!("{label}: {question:#?}")).trim_start()
+}
+
+#[test]
+fn all_of_it() {
+    let world = world();
+    let library = world.library();
+    let size = || format!("{:.1} KB", library.metadata().unwrap().len() as f64 / 1024.0);
+    let backup_size = size();
+    sqlite(
+        &library,
+        "DELETE FROM tracks WHERE file_id IN (2, 3, 4); DELETE FROM files WHERE id IN (2, 3, 4);
+         UPDATE tracks SET language = 'xyz' WHERE file_id = 5;
+         UPDATE files SET scanned_at = '2030-01-01' WHERE id = 6",
+    );
+    for n in 0..2 {
+        let sql = "INSERT INTO files (path, filename, directory, extension, size_bytes, modified_at, scanned_at)
+                   SELECT path || '.new', filename, directory, extension, size_bytes, modified_at, scanned_at FROM files";
+        sqlite(&library, &format!("{sql} LIMIT 1 OFFSET {n}"));
+    }
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_770_302_000);
+    let file = std::fs::File::options().write(true).open(&library).unwrap();
+    file.set_modified(time).unwrap();
+    let cmd = world.cmd("vpo-unpack-restore").env("TZ", "XXX-11").arg("a.tar.gz");
+    assert_eq!(
+        asked(cmd),
+        [
+            format!("Library: {}", library.display()),
+            "Backup:  a.tar.gz".into(),
+            format!("  now:    9 files, schema 27, {}", size()),
+            "          last changed 2026-02-05 14:33:20 UTC, 2026-02-06 01:33:20 local".into(),
+            format!("  backup: 10 files, schema 27, {backup_size}"),
+            "          created 2026-02-05 14:30:22 UTC, 2026-02-06 01:30:22 local".into(),
+            "  change: 3 files come back, 2 are forgotten, 1 changes".into(),
+            format!(
+                "  The library as it is now will be kept in {}",
+                world.backups().display()
+            ),
+            "Replace it? [y/N]".into(),
+        ]
+    );
+    // The date is there where it is another one.
+    let cmd = world.cmd("vpo-unpack-restore").env("TZ", "XXX-1").arg("a.tar.gz");
+    assert!(asked(cmd)[5].ends_with("created 2026-02-05 14:30:22 UTC, 15:30:22 local"));
+}
+
+#[test]
+fn changes_in_words() {
+    let world = world();
+    let change = || part(&asked(world.cmd("vpo-unpack-restore").arg("a.tar.gz")), "change:").to_owned();
+    assert_eq!(change(), "none: both know the same of the same files");
+    sqlite(&world.library(), "DELETE FROM files WHERE id = 1");
+    assert_eq!(change(), "1 file comes back, 0 are forgotten, 0 change");
+    // Schemas that differ are compared by what they have in common.
+    sqlite(&world.library(), "ALTER TABLE files ADD COLUMN later TEXT");
+    assert_eq!(change(), "1 file comes back, 0 are forgotten, 0 change");
+    // What a damaged library knows is not told.
+    let mut bytes = read(world.library());
+    bytes[100..4096].fill(0xff);
+    write(world.library(), &bytes);
+    let question = asked(world.cmd("vpo-unpack-restore").arg("a.tar.gz"));
+    assert!(!question.iter().any(|line| line.contains("change:")), "{question:#?}");
+}
+
+#[test]
+fn an_archive_without_a_name() {
+    let world = world();
+    let archive = read(world.path("a.tar.gz"));
+    let question = asked(world.cmd("vpo-library").args(["restore", "-"]).input(&archive));
+    assert!(question.contains(&"Backup:  standard input".into()), "{question:#?}");
+    // What a name could do to a terminal.
+    std::fs::rename(world.path("a.tar.gz"), world.path("a\u{1b}[2J.tar.gz")).unwrap();
+    let question = asked(world.cmd("vpo-library").args(["restore", "a\u{1b}[2J.tar.gz"]));
+    assert!(
+        question.contains(&"Backup:  a\\u{1b}[2J.tar.gz".into()),
+        "{question:#?}"
+    );
+}
+
+/// It waited in silence, and the question came first.
+#[test]
+fn who_is_waited_for() {
+    for options in [&[][..], &["--yes"]] {
+        let world = world();
+        let mut peer = Peer::open(&world.library());
+        peer.sql("SELECT count(*) FROM files");
+        let cmd = world.cmd("vpo-library").args(["restore", "--timeout", "60"]);
+        let (cmd, mut terminal) = cmd.args(options).arg("a.tar.gz").terminal(&[Stream::Err]);
+        terminal.resize(120);
+        let running = cmd.env("TERM", "xterm").start();
+        let shown = terminal.wait_for(&format!("waiting for process {} (", peer.pid()));
+        assert!(!shown.contains("Replace it?"), "{shown:?}");
+        terminal.wait_for("), 5");
+        terminal.wait_for(" s");
+        peer.close();
+        if options.is_empty() {
+            terminal.wait_for("[y/N] ");
+            terminal.type_in("y\n");
+        }
+        let rest = std::thread::spawn(|| terminal.rest());
+        running.finish().ok();
+        rest.join().unwrap();
+        world.clean();
+    }
+}
