@@ -27,7 +27,7 @@ pub use metadata::Metadata;
 pub use reader::{Contents, Reader};
 pub use reuse::{Reusable, Reuse};
 pub use tail::{Glimpse, glimpse};
-pub use writer::{Options, Writer, Written};
+pub use writer::{Options, Resources, Writer, Written};
 
 /// The member that holds the database. It comes first.
 pub const DATABASE_NAME: &str = "library.db";

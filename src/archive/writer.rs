@@ -20,13 +20,11 @@ use crate::time::Time;
 /// Blocks are handed to the threads so many bytes at a time: each one of 128 KiB by itself would cost more.
 const JOB_SIZE: usize = 8 * BLOCK_SIZE;
 
-/// How an archive is written.
+/// What an archive is to be.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// How hard to compress.
     pub level: Level,
-    /// Threads that compress. They make no difference to the bytes.
-    pub threads: NonZero<usize>,
     /// `created_at` in the metadata, and mtime in the tar headers.
     pub created_at: Time,
     /// `vpo_version` in the metadata.
@@ -35,6 +33,13 @@ pub struct Options {
     pub replaced: bool,
     /// The library that was read, for the metadata, where the facts don't say it.
     pub source: Option<Source>,
+}
+
+/// What an archive is made with. It decides how long that takes.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Threads that compress.
+    pub threads: NonZero<usize>,
     /// An earlier archive, whose members are copied where they hold the same. With [`Reusable::Same`] that makes no
     /// difference to the bytes.
     ///
@@ -67,8 +72,8 @@ pub struct Writer<W: Write> {
 
 impl<W: Write> Writer<W> {
     /// Begins an archive of a database of `database_size` bytes.
-    pub fn new(out: W, database_size: u64, options: Options) -> anyhow::Result<Self> {
-        let mut blocks = Blocks::start(out, &options)?;
+    pub fn new(out: W, database_size: u64, options: Options, resources: Resources) -> anyhow::Result<Self> {
+        let mut blocks = Blocks::start(out, &options, resources)?;
         blocks.write(header(DATABASE_NAME, database_size, options.created_at)?.as_bytes())?;
         Ok(Writer {
             blocks,
@@ -235,9 +240,9 @@ struct Blocks<W> {
 }
 
 impl<W: Write> Blocks<W> {
-    fn start(out: W, options: &Options) -> anyhow::Result<Self> {
+    fn start(out: W, options: &Options, resources: Resources) -> anyhow::Result<Self> {
         let level = options.level;
-        let pool = Ordered::start(options.threads, || {
+        let pool = Ordered::start(resources.threads, || {
             let (mut deflater, mut copier) = (Deflater::new(level), Copier::new());
             move |mut job: Job| {
                 job.compress(&mut deflater, &mut copier);
@@ -252,7 +257,7 @@ impl<W: Write> Blocks<W> {
             current: Job::default(),
             filled: 0,
             number: 0,
-            earlier: (options.reuse.clone()).filter(|earlier| earlier.serves(level, &options.vpo_version)),
+            earlier: (resources.reuse).filter(|earlier| earlier.serves(level, &options.vpo_version)),
             reused: 0,
         })
     }

@@ -1,6 +1,6 @@
 //! How large an archive is going to be, from a sample.
 
-use rusqlite::Connection;
+use std::ops::Range;
 
 use crate::archive::{BLOCK_SIZE, Level, compressed_size};
 use crate::database::Facts;
@@ -12,14 +12,18 @@ const SAMPLE: u64 = 16 * 1024 * 1024;
 /// compress more like the whole.
 const RUN: u64 = 128 * 1024;
 
-/// Estimates the size of the archive of the database that `connection` has a transaction on, in bytes.
-pub fn estimate(connection: &Connection, facts: &Facts, level: Level) -> anyhow::Result<u64> {
+/// Estimates the size of the archive of a database, in bytes. `read` appends the bytes of a range of pages, which are
+/// counted from 0; it is asked for some of them, in ascending order.
+pub fn estimate(
+    facts: &Facts,
+    level: Level,
+    mut read: impl FnMut(Range<u64>, &mut Vec<u8>) -> anyhow::Result<()>,
+) -> anyhow::Result<u64> {
     let page_size = u64::from(facts.page_size);
     let pages = facts.database_size_bytes / page_size;
     let run = (RUN / page_size).max(1);
     let runs = pages.div_ceil(run);
     let wanted = (SAMPLE / page_size).div_ceil(run);
-    let mut statement = connection.prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
     let (mut sampled, mut compressed) = (0, 0);
     let mut block = Vec::with_capacity(BLOCK_SIZE + RUN as usize);
     let chosen = runs.min(wanted);
@@ -27,13 +31,7 @@ pub fn estimate(connection: &Connection, facts: &Facts, level: Level) -> anyhow:
         signals::check()?;
         // All runs, or as many evenly spaced ones as make a sample.
         let first = (i * runs / chosen) * run;
-        for page in first..(first + run).min(pages) {
-            // A page count has 32 bits.
-            statement.query_row([(page + 1) as i64], |row| {
-                block.extend_from_slice(row.get_ref(0)?.as_blob()?);
-                Ok(())
-            })?;
-        }
+        read(first..(first + run).min(pages), &mut block)?;
         while block.len() >= BLOCK_SIZE {
             compressed += compressed_size(level, &block[..BLOCK_SIZE]) as u64;
             sampled += BLOCK_SIZE as u64;

@@ -11,7 +11,7 @@ use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::retry_on_intr;
 use serde::Deserialize;
 
-use crate::archive::{Options, Writer, Written};
+use crate::archive::{Options, Resources, Writer, Written};
 use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
 use crate::failure::{Advice, Kind};
 use crate::files::{self, Temporary};
@@ -52,6 +52,7 @@ pub fn pack<W: Write>(
     scratch: &Path,
     out: W,
     options: Options,
+    resources: Resources,
     watch: impl FnMut(u64, usize),
 ) -> anyhow::Result<Written> {
     let fifo = stats.map(open_fifo).transpose()?.flatten();
@@ -69,19 +70,20 @@ pub fn pack<W: Write>(
         header,
         rest: input,
     };
+    let begin = |size| Writer::new(out, size, options, resources);
     if let Some(stats) = stats {
         let facts = read_stats(stats, fifo, header)?;
-        return stream(input, Source::Told(facts), out, options, watch);
+        return stream(input, Source::Told(facts), begin, watch);
     }
     if let Some(path) = path_of(input.rest)? {
         let fingerprint = fingerprint(input.rest)?;
         let facts = read_facts(&path)?;
-        return stream(input, Source::InPlace(path, facts, fingerprint), out, options, watch);
+        return stream(input, Source::InPlace(path, facts, fingerprint), begin, watch);
     }
     let spool = Temporary::create(scratch);
     let spool = spool.with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
     if header.database_size().is_some() {
-        return stream(input, Source::Spool(spool), out, options, watch);
+        return stream(input, Source::Spool(spool), begin, watch);
     }
     // A legacy writer left the page count out of date: only the end of the input tells how long it is.
     let failed = "cannot spool the input";
@@ -89,15 +91,14 @@ pub fn pack<W: Write>(
     io::copy(&mut &*input.rest, &mut &spool).context(failed)?;
     spool.file().seek(SeekFrom::Start(HEADER_LEN as u64)).context(failed)?;
     input.rest = spool.file();
-    stream(input, Source::Told(read_facts(spool.path())?), out, options, watch)
+    stream(input, Source::Told(read_facts(spool.path())?), begin, watch)
 }
 
-/// Packs the database that comes from `input`.
+/// Packs the database that comes from `input`. `begin` makes the archive of one of so many bytes.
 fn stream<W: Write>(
     input: Input<'_>,
     source: Source,
-    out: W,
-    options: Options,
+    begin: impl FnOnce(u64) -> anyhow::Result<Writer<W>>,
     mut watch: impl FnMut(u64, usize),
 ) -> anyhow::Result<Written> {
     let size = match &source {
@@ -111,7 +112,7 @@ fn stream<W: Write>(
         _ => Ok(()),
     };
 
-    let mut writer = Writer::new(out, size, options)?;
+    let mut writer = begin(size)?;
     keep(&input.head)?;
     writer.write(&input.head)?;
     watch(size, HEADER_LEN);

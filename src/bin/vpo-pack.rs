@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use lexopt::prelude::*;
-use vpo_library::archive::{Level, Options, Reusable, Reuse, Written};
+use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse, Written};
 use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::Kind;
 use vpo_library::files::{self, Identity, Inputs, WriteBehind};
@@ -43,6 +43,7 @@ examples:
 
 struct Config {
     options: Options,
+    threads: Option<NonZero<usize>>,
     stats: Option<PathBuf>,
     reuse: Option<PathBuf>,
     verbose: bool,
@@ -66,20 +67,21 @@ fn run(config: Config) -> anyhow::Result<u8> {
         inputs = inputs.file(file);
     }
     inputs.refuse(Identity::of(&output), "standard output")?;
-    let mut options = config.options;
-    options.reuse = config
-        .reuse
-        .as_deref()
-        .and_then(|earlier| Reuse::open(earlier, Reusable::Same));
+    let earlier = config.reuse.as_deref();
+    let resources = Resources {
+        threads: config.threads.unwrap_or_else(cli::cores),
+        reuse: earlier.and_then(|earlier| Reuse::open(earlier, Reusable::Same)),
+    };
     let mut output = WriteBehind::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
     let mut progress = None;
-    let packed = backups::pack(&input, stats, &scratch, &mut output, options, |total, bytes| {
+    let watch = |total, bytes| {
         let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
         bar.add(bytes);
-    });
+    };
+    let packed = backups::pack(&input, stats, &scratch, &mut output, config.options, resources, watch);
     if let Some(progress) = progress {
         progress.clear();
     }
@@ -142,13 +144,12 @@ impl Config {
         Ok(Config {
             options: Options {
                 level,
-                threads: threads.unwrap_or_else(cli::cores),
                 created_at: created_at.unwrap_or_else(Time::now),
                 vpo_version,
                 replaced: false,
                 source,
-                reuse: None,
             },
+            threads,
             stats,
             reuse,
             verbose: verbose && !quiet,

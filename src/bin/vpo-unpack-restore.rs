@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use lexopt::prelude::*;
-use vpo_library::archive::{Level, Options, Reusable, Reuse};
+use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse};
 use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::{Kind, with_hint};
 use vpo_library::files::Identity;
@@ -99,14 +99,15 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         archive: Options {
             // Somebody is waiting.
             level: Level::new(1).unwrap_or_default(),
-            threads: cli::cores(),
             created_at: Time::now(),
             vpo_version: cli::VPO_VERSION.into(),
             replaced: false,
             source: None,
+        },
+        resources: Resources {
+            threads: cli::cores(),
             reuse,
         },
-        threads: cli::cores(),
         dry_run: config.dry_run,
         asks: !config.yes && !config.dry_run,
         waiting: &|holder, left| progress.say(&cli::waiting(holder, left)),

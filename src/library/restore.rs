@@ -3,7 +3,6 @@
 //! At every instant, whatever dies, the library is the old one or the new one, whole.
 
 use std::io::{self, Read};
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -19,7 +18,7 @@ use super::look::{is_there, look};
 use super::replace::{Stage, Work, replace};
 use super::safety_backup::{rehearse_safety_backup, write_safety_backup};
 use super::target::Target;
-use crate::archive::{Contents, Options};
+use crate::archive::{Contents, Options, Resources};
 use crate::backups::{Staged, stage};
 use crate::database::{Facts, WAL, side_file_size};
 use crate::failure::{Failure, Kind, kind};
@@ -47,13 +46,13 @@ pub struct Request<'a> {
     pub timeout: Duration,
     /// For copies that some situations need.
     pub scratch: &'a Path,
-    /// How a safety backup is written, but for its time; where no archive to reuse is named, blocks of the newest one in
-    /// the safety directory are.
+    /// What a safety backup is to be, but for its time.
     pub archive: Options,
+    /// What it is made with; where no archive to reuse is named, the newest one in the safety directory is. As many
+    /// threads decompress.
+    pub resources: Resources,
     /// Tells the time at which the library is locked: that of the safety backup, and in the name of what is moved aside.
     pub clock: &'a dyn Fn() -> Time,
-    /// Threads that decompress.
-    pub threads: NonZero<usize>,
     /// Make every check and change nothing.
     pub dry_run: bool,
     /// `confirm` is going to ask somebody: who has the library open is found before, and the files are compared.
@@ -143,7 +142,7 @@ pub fn restore(
     let (place, new_directories) = place_for_stage(&request, parent(&path))?;
     sweep(&place, Some(&path));
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
-    let staged = stage(input, &place, beside, request.threads)?;
+    let staged = stage(input, &place, beside, request.resources.threads)?;
     let looked = look(&staged, &path, &request)?;
     let target = looked.target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
@@ -245,6 +244,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
                     &old.clone().of_library(&path),
                     directory,
                     archive,
+                    request.resources.clone(),
                 )?);
             }
             signals::check()?;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::archive::{Options, Reusable, Reuse, Writer};
+use crate::archive::{Options, Resources, Reusable, Reuse, Writer};
 use crate::backups::{BackupName, candidates, estimate};
 use crate::database::Facts;
 use crate::failure::{Advice, kind};
@@ -24,20 +24,27 @@ pub fn write_safety_backup(
     facts: &Facts,
     directory: &Path,
     archive: Options,
+    resources: Resources,
 ) -> anyhow::Result<PathBuf> {
-    write(lock, facts, directory, archive).map_err(|error| failed(directory, error))
+    write(lock, facts, directory, archive, resources).map_err(|error| failed(directory, error))
 }
 
-fn write(lock: &ExclusiveLock, facts: &Facts, directory: &Path, archive: Options) -> anyhow::Result<PathBuf> {
+fn write(
+    lock: &ExclusiveLock,
+    facts: &Facts,
+    directory: &Path,
+    archive: Options,
+    resources: Resources,
+) -> anyhow::Result<PathBuf> {
     let time = archive.created_at;
     let new_directories = create_directory(directory)?;
     sweep(directory, None);
     let file = NewFile::create(directory)?;
-    let archive = Options {
-        reuse: archive.reuse.or_else(|| newest_archive(directory)),
-        ..archive
+    let resources = Resources {
+        reuse: resources.reuse.or_else(|| newest_archive(directory)),
+        ..resources
     };
-    let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive)?;
+    let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive, resources)?;
     pages(lock.connection(), |page| {
         signals::check()?;
         writer.write(page)
@@ -65,8 +72,23 @@ fn newest_archive(directory: &Path) -> Option<Reuse> {
 /// # Errors
 /// Those of [`write_safety_backup`], as far as can be told before.
 pub fn rehearse_safety_backup(live: &Live, facts: &Facts, directory: &Path, archive: &Options) -> anyhow::Result<()> {
-    let rehearsed = estimate(live.connection(), facts, archive.level).and_then(|size| require_place(directory, size));
-    rehearsed.map_err(|error| failed(directory, error))
+    let rehearsed = || {
+        let mut statement = live
+            .connection()
+            .prepare("SELECT data FROM sqlite_dbpage WHERE pgno = ?1")?;
+        let size = estimate(facts, archive.level, |pages, sample| {
+            for page in pages {
+                // A page count has 32 bits.
+                statement.query_row([(page + 1) as i64], |row| {
+                    sample.extend_from_slice(row.get_ref(0)?.as_blob()?);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })?;
+        require_place(directory, size)
+    };
+    rehearsed().map_err(|error| failed(directory, error))
 }
 
 fn failed(directory: &Path, error: anyhow::Error) -> anyhow::Error {

@@ -2,22 +2,23 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{self, PipeReader, Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use serde::Deserialize;
 use serde_json::json;
 
-use super::pipeline::{Ends, Stage, run};
+use super::pipeline::{Ends, Stage, read_from, run};
 use super::{Common, Log};
 use crate::archive::{Glimpse, Level, Metadata, Reusable, Reuse, glimpse};
 use crate::backups::{Destination, candidates, estimate, reusable};
 use crate::cli::{self, Reported};
-use crate::database::{Source, WAL};
+use crate::database::{Facts, Source, WAL, side_file};
 use crate::failure::Kind;
 use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_place, require_space, sweep};
-use crate::library::{Live, find};
+use crate::library::find;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -229,7 +230,7 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
 /// Twice the estimated archive has to fit. Where there is room for the whole database twice, nothing need be estimated.
 fn require_room(common: &Common, options: &BackupOptions, library: &Path, directory: &Path) -> anyhow::Result<()> {
     let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
-    let most = size(library).saturating_add(size(&crate::database::side_file(library, WAL)));
+    let most = size(library).saturating_add(size(&side_file(library, WAL)));
     if free_space(directory)? >= most.saturating_mul(2) {
         return Ok(());
     }
@@ -238,16 +239,41 @@ fn require_room(common: &Common, options: &BackupOptions, library: &Path, direct
 }
 
 /// The facts of the library, and the estimated size of its archive.
-fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(crate::database::Facts, u64)> {
-    let timeout = common.timeout.unwrap_or(cli::DEFAULT_TIMEOUT);
-    let look = || {
-        let live = Live::open(library, &cli::scratch_directory(), timeout)?;
-        let facts = live.facts()?;
-        let estimated = estimate(live.connection(), &facts, options.level)?;
-        live.close()?;
-        Ok((facts, estimated))
+fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(Facts, u64)> {
+    let (facts_in, facts_out) = io::pipe().context("cannot make a pipe")?;
+    let mut snapshot = common.timeout_option();
+    snapshot.push("--no-check".into());
+    let stage = Stage::new("vpo-snapshot", snapshot)
+        .with_descriptor("--stats", facts_out.into())
+        .operands([library.to_owned()]);
+    let ends = Ends {
+        capture: true,
+        ..Ends::default()
     };
-    look().map_err(|error| cli::advise(cli::with_scratch_named(error), &common.line()))
+    let level = options.level;
+    let look = move |mut pages: PipeReader| {
+        // Not to its end: the program has it open for as long as it runs.
+        let facts = Facts::deserialize(&mut serde_json::Deserializer::from_reader(facts_in))?;
+        let page_size = u64::from(facts.page_size);
+        let mut passed = 0;
+        let estimated = estimate(&facts, level, |range, sample| {
+            io::copy(
+                &mut (&mut pages).take((range.start - passed) * page_size),
+                &mut io::sink(),
+            )?;
+            (&mut pages)
+                .take((range.end - range.start) * page_size)
+                .read_to_end(sample)?;
+            passed = range.end;
+            Ok(())
+        })?;
+        // Else the program would end by a closed pipe.
+        io::copy(&mut pages, &mut io::sink())?;
+        anyhow::Ok((facts, estimated))
+    };
+    let (looked, result) = read_from(stage, ends, &common.line(), common.verbose, look)?;
+    result?;
+    looked.context("cannot read what vpo-snapshot writes")
 }
 
 fn dry_run(

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
 
 use anyhow::Context;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -137,19 +138,35 @@ pub fn output_of(
     line: &CommandLine,
     verbose: bool,
 ) -> anyhow::Result<(Vec<u8>, anyhow::Result<()>)> {
-    let (mut reader, writer) = io::pipe().context("cannot make a pipe")?;
+    let read = |mut reader: PipeReader| {
+        let mut output = Vec::new();
+        reader.read_to_end(&mut output).map(|_| output)
+    };
+    let (output, result) = read_from(stage, ends, line, verbose, read)?;
+    Ok((output.context("cannot read what a program writes")?, result))
+}
+
+/// Runs one program, lets `read` have its standard output meanwhile, and gives what that found and how the program ended.
+pub fn read_from<T: Send>(
+    stage: Stage,
+    ends: Ends,
+    line: &CommandLine,
+    verbose: bool,
+    read: impl FnOnce(PipeReader) -> T + Send,
+) -> anyhow::Result<(T, anyhow::Result<()>)> {
+    let (reader, writer) = io::pipe().context("cannot make a pipe")?;
     let ends = Ends {
         output: Some(File::from(OwnedFd::from(writer))),
         ..ends
     };
-    let thread = std::thread::Builder::new().spawn(move || {
-        let mut output = Vec::new();
-        reader.read_to_end(&mut output).map(|_| output)
-    });
-    let thread = thread.context("cannot start a thread")?;
-    let ended = run(vec![stage], ends, line, verbose);
-    let output = thread.join().unwrap_or_else(|_| Ok(Vec::new()));
-    Ok((output.context("cannot read what a program writes")?, ended.result))
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || read(reader));
+        let thread = thread.context("cannot start a thread")?;
+        let ended = run(vec![stage], ends, line, verbose);
+        let found = thread.join();
+        let found = found.map_err(|_| Kind::Failed.error("reading what a program writes was cut short"))?;
+        Ok((found, ended.result))
+    })
 }
 
 fn spawn_all(stages: Vec<Stage>, ends: Ends, line: &CommandLine, running: &mut Vec<Running>) -> anyhow::Result<()> {

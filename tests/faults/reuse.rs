@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::path::Path;
 
-use vpo_library::archive::{Level, Options, Reusable, Reuse, Writer, Written};
+use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse, Writer, Written};
 use vpo_library::database::{Facts, immutable};
 use vpo_library::time::Time;
 
@@ -39,14 +39,16 @@ impl Library {
     fn pack(&self, database: &[u8], level: u8, version: &str, reuse: Option<Reuse>) -> (Vec<u8>, Written) {
         let options = Options {
             level: Level::new(level).unwrap(),
-            threads: NonZero::<usize>::MIN,
             created_at: TIME.parse::<Time>().unwrap(),
             vpo_version: version.into(),
             replaced: false,
             source: None,
+        };
+        let resources = Resources {
+            threads: NonZero::<usize>::MIN,
             reuse,
         };
-        let mut writer = Writer::new(Vec::new(), database.len() as u64, options).unwrap();
+        let mut writer = Writer::new(Vec::new(), database.len() as u64, options, resources).unwrap();
         writer.write(database).unwrap();
         writer.finish(&self.facts).unwrap()
     }
