@@ -20,4 +20,4 @@ pub use removal::{Removal, remove};
 pub use retention::{Reason, Rules, Verdict, decide};
 pub use save::{Destination, save};
 pub use selection::{Selector, is_ahead, newest_good};
-pub use verify::{Staged, check_archive, open_archive, stage};
+pub use verify::{Open, Staged, check_archive, named, open_archive, stage};

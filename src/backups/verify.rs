@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZero;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use rusqlite::Connection;
 
+use super::listing::{list, open_regular};
 use crate::archive::{Contents, Metadata, Reader};
 use crate::database::{Facts, Problem, Untrusted, problems, quick_check};
 use crate::failure::{Kind, kind};
@@ -36,6 +37,24 @@ pub fn open_archive(path: &Path) -> anyhow::Result<File> {
         return Err(Kind::Usage.error(format!("'{shown}' is a directory, not an archive")));
     }
     Ok(file)
+}
+
+/// How an archive is opened: what somebody named may be a FIFO, what lies in a directory may not.
+pub type Open = fn(&Path) -> anyhow::Result<File>;
+
+/// The archives that an operand names, a directory those in it, in the order of the listing.
+///
+/// # Errors
+/// Those of [`list`]; [`Kind::NotFound`] for a directory without a backup.
+pub fn named(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
+    if operand == "-" || !operand.is_dir() {
+        return Ok((vec![operand.to_owned()], open_archive));
+    }
+    let backups = list(operand)?;
+    if backups.is_empty() {
+        return Err(Kind::NotFound.error("no backups in this directory: nothing was verified"));
+    }
+    Ok((backups.into_iter().map(|backup| backup.path).collect(), open_regular))
 }
 
 /// Checks everything but the database's inside, which needs no space on disk.

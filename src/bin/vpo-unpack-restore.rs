@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse};
 use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::{Kind, with_hint};
 use vpo_library::files::Identity;
-use vpo_library::library::{Request, restore};
+use vpo_library::library::{Request, after_commit, restore};
 use vpo_library::signals::Deferral;
 use vpo_library::time::Time;
 use vpo_library::{backups, files};
@@ -148,7 +147,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     };
     cli::restored(&plan, &outcome, &report)
         .and_then(|()| cli::close_output())
-        .context("the library was restored, but")?;
+        .map_err(after_commit)?;
     Ok(0)
 }
 

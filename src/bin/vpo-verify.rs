@@ -1,6 +1,5 @@
 //! `vpo-verify`: proves that archives are whole, and stores one only if it is.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -78,7 +77,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         return report.finish();
     }
     for operand in &config.operands {
-        match archives(operand) {
+        match backups::named(operand) {
             Ok((paths, open)) => {
                 for path in &paths {
                     verify(config, path, open, &mut report)?;
@@ -90,23 +89,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     report.finish()
 }
 
-/// How an archive is opened.
-type Open = fn(&Path) -> anyhow::Result<File>;
-
-/// What an operand stands for: what somebody named may be a FIFO, what lies in a directory may not.
-fn archives(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
-    if operand == "-" || !operand.is_dir() {
-        return Ok((vec![operand.to_owned()], backups::open_archive));
-    }
-    let backups = backups::list(operand)?;
-    if backups.is_empty() {
-        return Err(Kind::NotFound.error("no backups in this directory: nothing was verified"));
-    }
-    let paths = backups.into_iter().map(|backup| backup.path).collect();
-    Ok((paths, backups::open_regular))
-}
-
-fn verify(config: &Config, path: &Path, open: Open, report: &mut VerifyReport) -> anyhow::Result<()> {
+fn verify(config: &Config, path: &Path, open: backups::Open, report: &mut VerifyReport) -> anyhow::Result<()> {
     if config.verbose {
         cli::note(&format!("vpo-verify: reading '{}'", path.display()));
     }

@@ -35,10 +35,10 @@ pub use places::{
 };
 pub use progress::Progress;
 pub use report::{note, print, print_json};
-pub use restore::{RestoreReport, confirm, not_restored, restored, seconds, waiting, warn, would_restore};
+pub use restore::{RestoreReport, confirm, not_restored, restored, waiting, warn, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
 pub use terminal::{is_terminal, width};
-pub use text::{escape, escape_path};
+pub use text::{escape, escape_path, seconds};
 pub use usage::{lists, nearest};
 pub use verify::VerifyReport;
 

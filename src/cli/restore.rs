@@ -9,10 +9,10 @@ use super::caller::tell_restored;
 use super::command::{CommandLine, advise};
 use super::report::{note, print, print_json};
 use super::streams::ask;
-use super::text::{escape, escape_path};
+use super::text::{escape, escape_path, seconds};
 use crate::database::{Facts, Source};
 use crate::failure::{Kind, describe, kind};
-use crate::library::{Counts, Holder, Outcome, Plan, Target};
+use crate::library::{Counts, Holder, Outcome, Plan, Target, is_after_commit};
 use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -165,19 +165,15 @@ pub fn not_restored(error: anyhow::Error, archive: &Path, everyday: &CommandLine
     if kind(&error) == Kind::InvalidArchive && archive != Path::new("-") {
         return error.context(format!("'{}' is not a complete backup", archive.display()));
     }
-    let message = describe(&error);
-    if message.starts_with(RESTORED) {
+    if is_after_commit(&error) {
         tell_restored();
         // Who ended it by a signal has to know, too.
         if signals::pending().is_some() {
-            note(&format!("vpo-unpack-restore: {message}"));
+            note(&format!("vpo-unpack-restore: {}", describe(&error)));
         }
     }
     advise(error, everyday)
 }
-
-/// How the error begins that comes after the library was replaced.
-const RESTORED: &str = "the library was restored, but";
 
 /// What a report of a restore says beside what was done.
 pub struct RestoreReport<'a> {
@@ -274,9 +270,4 @@ pub fn would_restore(plan: &Plan, source: &Path, as_json: bool, quiet: bool) -> 
         grouped(plan.backup.file_count),
         escape_path(&plan.library),
     ))
-}
-
-/// Seconds with three decimals.
-pub fn seconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1000.0).round() / 1000.0
 }

@@ -1,7 +1,8 @@
-//! Text that came from an archive or a file name, made safe for a terminal.
+//! Text as reports have it: what came from an archive or a file name made safe for a terminal, and numbers.
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::time::Duration;
 
 /// Longer text is cut: a hostile archive may have a name of a megabyte.
 pub(super) const MAX_CHARS: usize = 4096;
@@ -50,6 +51,11 @@ pub fn escape_path(path: &Path) -> String {
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Seconds with three decimals.
+pub fn seconds(took: Duration) -> f64 {
+    (took.as_secs_f64() * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

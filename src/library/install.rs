@@ -11,8 +11,8 @@ use anyhow::Context;
 use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
 
+use super::after_commit::after_commit;
 use super::exclusive_lock::alone;
-use super::replace::after_commit;
 use super::turn::Turn;
 use crate::database::{SIDE_FILES, pending_side_file, side_file};
 use crate::failure::Kind;

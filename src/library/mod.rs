@@ -1,5 +1,6 @@
 //! The live library: read as it stands, proven to be alone with, replaced as a whole.
 
+mod after_commit;
 mod busy_handler;
 mod diff;
 mod exclusive_lock;
@@ -16,6 +17,7 @@ mod stats;
 mod target;
 mod turn;
 
+pub use after_commit::{after_commit, is_after_commit};
 pub use diff::{Comparison, Counts, DiffError, Status, TableRows, tables};
 pub use holder::Holder;
 pub use live::{Live, find};

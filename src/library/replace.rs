@@ -13,10 +13,11 @@ use rusqlite::backup::{Backup, StepResult};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
+use super::after_commit::after_commit;
 use super::exclusive_lock::ExclusiveLock;
 use super::live::pages;
 use crate::database::{HEADER_LEN, Header, JOURNAL, explain, immutable, side_file};
-use crate::failure::{Kind, describe, kind};
+use crate::failure::{Kind, kind};
 use crate::files::{parent, read_full, require_space, sync_directory};
 use crate::signals;
 
@@ -285,11 +286,6 @@ fn found_anew(path: &Path, stage: &Stage<'_>) -> anyhow::Result<Option<String>> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let library = Connection::open_with_flags(path, flags)?;
     difference(stage, |sink| pages(&library, sink))
-}
-
-/// An error that comes too late to undo anything.
-pub(super) fn after_commit(error: anyhow::Error) -> anyhow::Error {
-    kind(&error).error(format!("the library was restored, but {}", describe(&error)))
 }
 
 /// Brings what the log holds into the file.

@@ -128,7 +128,7 @@ fn wait_until_free(library: &Path, request: &Request<'_>) -> anyhow::Result<()> 
 /// nothing is touched after it either.
 ///
 /// # Errors
-/// Of every kind. Unless the message begins with "the library was restored, but", the library is as it was.
+/// Of every kind. Unless it [is one after the commit](super::is_after_commit), the library is as it was.
 pub fn restore(
     mut request: Request<'_>,
     confirm: impl FnOnce(&Plan) -> anyhow::Result<()>,
