@@ -274,7 +274,7 @@ pub fn member(header: &Header, pax: &Pax, offset: u64, layout: Layout) -> anyhow
         EntryType::Directory => Some("a directory"),
         EntryType::GNUSparse => Some("a sparse file"),
         EntryType::GNULongName | EntryType::GNULongLink => Some("a long name"),
-        _ => Some("no regular file"),
+        _ => Some("not a regular file"),
     };
     if let Some(what) = what {
         return Err(invalid(format!("tar: the member '{shown}' is {what}")));

@@ -61,7 +61,7 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The error for a library that somebody else uses. Our own connections to it must be closed.
+/// The error for a library that somebody else uses. It opens and closes the file: our own connections must be closed.
 pub fn locked(path: &Path) -> Failure {
     let who = match Holder::find(path) {
         Ok(Some(holder)) => format!("{holder} has it open"),

@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::after_commit::after_commit;
 use super::exclusive_lock::alone;
+use super::holder::locked;
 use super::turn::Turn;
 use crate::database::{SIDE_FILES, pending_side_file, side_file};
 use crate::failure::Kind;
@@ -64,6 +65,13 @@ pub fn install(
         false => {}
     }
     let aside = Aside::make(path, replacing, time)?;
+    // Whoever has got a lock meanwhile would make a log by the name of the new library.
+    if let Some(name) = aside.name.as_deref().filter(|_| replacing)
+        && alone(name).is_err()
+    {
+        aside.undo();
+        return Err(locked(path).into());
+    }
     if let Err((error, _stage)) = stage.rename_to(path) {
         if error.kind() == io::ErrorKind::AlreadyExists {
             return Err(taken());
@@ -85,6 +93,10 @@ pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::R
         return Ok(None);
     }
     let _turn = Turn::take(path, timeout)?;
+    // Once more: it may be another restore's library by now.
+    if path.metadata()?.len() > 0 {
+        return Ok(None);
+    }
     alone(path)?;
     Ok(Aside::make(path, false, time)?.name)
 }

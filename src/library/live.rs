@@ -70,11 +70,21 @@ impl FileStamp {
 
 impl Live {
     /// Opens the library at `path` in the least intrusive way that sees every committed change. `scratch` is for the
-    /// copy that a read-only file system may make necessary; `timeout` is for locks.
+    /// copy that a read-only file system may make necessary; `timeout` is for locks. No other connection of this process
+    /// to the library may be open.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::Database`], [`Kind::Locked`], or an I/O error.
+    /// [`Kind::NotFound`], [`Kind::Database`], [`Kind::Locked`] with the process that has it open, or an I/O error.
     pub fn open(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
+        Self::open_beside(path, scratch, timeout).map_err(|error| match kind(&error) {
+            Kind::Locked => find(path).map_or(error, |path| locked(&path).into()),
+            _ => error,
+        })
+    }
+
+    /// The same while this process may have other connections to the library: who has the lock is not asked, for to ask
+    /// means to open and close the file, and whoever closes it drops all locks of the process.
+    pub(super) fn open_beside(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let path = find(path)?;
         let writable = [path.as_path(), parent(&path)].map(|p| access(p, Access::WRITE_OK).is_ok());
         if writable == [true, true] {
@@ -106,14 +116,7 @@ impl Live {
         // The first access to the file: where a lock, or damage, shows.
         match live.prepare(timeout).and_then(|()| live.begin()) {
             Ok(()) => Ok(live),
-            Err(error) => {
-                let path = live.path.clone();
-                drop(live);
-                match kind(&error) {
-                    Kind::Locked => Err(locked(&path).into()),
-                    _ => Err(error),
-                }
-            }
+            Err(error) => Err(error),
         }
     }
 

@@ -16,12 +16,14 @@ use rustix::io::Errno;
 
 use super::diff::{Comparison, Counts};
 use super::exclusive_lock::alone;
+use super::holder::locked;
 use super::live::{FileStamp, Live};
 use super::restore::Request;
 use super::target::Target;
 use crate::backups::Staged;
-use crate::database::{Facts, JOURNAL, Untrusted, is_out_of_memory, side_file_size};
-use crate::failure::Kind;
+use crate::database::{Facts, JOURNAL, Untrusted, side_file_size};
+use crate::failure::{Kind, kind};
+use crate::signals;
 
 /// How much longer than the checks the comparison may take. Somebody waits to be asked, and the answer hardly ever hangs on
 /// it.
@@ -74,7 +76,7 @@ pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Resu
         let (sender, receiver) = mpsc::sync_channel(1);
         let stage = staged.file.path();
         let enough_too = Arc::clone(&enough);
-        let compare = move || sender.send(compare(stage, path, scratch, timeout, &enough_too)).is_ok();
+        let compare = move || sender.send(compare(stage, path, scratch, &enough_too)).is_ok();
         let compared = match beside.is_some() && asks {
             true => thread("compare").spawn_scoped(scope, compare).is_ok(),
             false => false,
@@ -89,14 +91,22 @@ pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Resu
         enough.store(true, Ordering::Relaxed);
         (backup, looked, difference)
     });
-    // The stage's limit of memory is one for the process. Neither shall be judged by what the other takes.
-    if looked.is_some() && backup.as_ref().is_err_and(is_out_of_memory) {
+    // The stage's limit of memory is one for the process. Neither is judged by what the others take: what went wrong beside
+    // them is tried again alone.
+    if looked.is_some() && backup.is_err() {
+        signals::check()?;
         backup = staged.check();
     }
     let backup = backup?;
     let (target, stamp) = match looked.transpose()? {
-        Some(looked) if !looked.0.is_short_of_memory() => looked,
-        _ => look_at_target()?,
+        Some((Target::Unknown(error), _)) if kind(&error) != Kind::Locked => look_at_target()?,
+        Some(looked) => looked,
+        None => look_at_target()?,
+    };
+    // By now none of our connections is open.
+    let target = match target {
+        Target::Unknown(error) if kind(&error) == Kind::Locked => Target::Unknown(locked(path).into()),
+        target => target,
     };
     Ok(Looked {
         backup,
@@ -106,18 +116,13 @@ pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Resu
     })
 }
 
-/// Which files the stage knows differently than the library, in numbers, unless it is `enough` before; `None` for whatever
-/// can't be compared, because the checks say what is wrong with it.
-fn compare(
-    stage: &Path,
-    library: &Path,
-    scratch: &Path,
-    timeout: Duration,
-    enough: &Arc<AtomicBool>,
-) -> Option<Counts> {
+/// Which files the stage knows differently than the library, in numbers; `None` if they can't be compared, or not before it
+/// is `enough`.
+fn compare(stage: &Path, library: &Path, scratch: &Path, enough: &Arc<AtomicBool>) -> Option<Counts> {
     let mut stage = Untrusted::open(stage).ok()?;
     stage.stop_when(Arc::clone(enough)).ok()?;
-    let mut library = Live::open(library, scratch, timeout).ok()?;
+    // Whoever holds it up now holds up the look, too.
+    let mut library = Live::open_beside(library, scratch, Duration::ZERO).ok()?;
     library.stop_when(Arc::clone(enough)).ok()?;
     let comparison = Comparison::new(library.connection(), &stage).ok()?;
     let counts = comparison.run(|_, _| Ok(ControlFlow::Continue(()))).ok()?;

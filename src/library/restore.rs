@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
 
+use super::after_commit::is_after_commit;
 use super::diff::Counts;
 use super::exclusive_lock::{ExclusiveLock, alone};
 use super::holder::{Holder, locked};
@@ -29,6 +30,9 @@ use crate::time::Time;
 /// The schema of the VPO that this version was made for: what is assumed where nothing says more.
 const KNOWN_SCHEMA: u64 = 27;
 
+/// A process that waits for a lock has the file open, and shows only when it looks again: SQLite's own busy handler does so
+/// every 100 ms.
+const SETTLE: Duration = Duration::from_millis(250);
 /// Time between two looks at who has the library open.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -106,20 +110,22 @@ pub struct Outcome {
     pub moved_aside: Option<PathBuf>,
 }
 
-/// Waits until nobody else has the library open: before somebody is asked whether to replace it.
+/// Waits until no other process has a lock on the library. Tells whether it had to.
 ///
 /// # Errors
-/// [`Kind::Locked`] with the process that has it open.
-fn wait_until_free(library: &Path, request: &Request<'_>) -> anyhow::Result<()> {
+/// [`Kind::Locked`] with the process that has it.
+fn wait_until_free(library: &Path, request: &Request<'_>) -> anyhow::Result<bool> {
     let begun = Instant::now();
+    let mut waited = false;
     loop {
         match alone(library) {
             Err(error) if kind(&error) == Kind::Locked && begun.elapsed() < request.timeout => {
+                waited = true;
                 signals::check()?;
                 request.say_who(library, begun);
                 thread::sleep(PAUSE);
             }
-            free => return free,
+            free => return free.map(|()| waited),
         }
     }
 }
@@ -143,7 +149,11 @@ pub fn restore(
     sweep(&place, Some(&path));
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.resources.threads)?;
-    let looked = look(&staged, &path, &request)?;
+    let mut looked = look(&staged, &path, &request)?;
+    // Whoever had it open may have changed what the question is about.
+    if request.asks && is_there(&path)? && wait_until_free(&path, &request)? {
+        looked = look(&staged, &path, &request)?;
+    }
     let target = looked.target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
         alone(&path)?;
@@ -168,9 +178,6 @@ pub fn restore(
         rehearse(&plan, &staged, &request)?;
         confirm(&plan)?;
         return Ok((plan, Outcome::default()));
-    }
-    if request.asks && !matches!(plan.target, Target::Missing) {
-        wait_until_free(&plan.library, &request)?;
     }
     confirm(&plan)?;
     let outcome = apply(&mut plan, staged, looked.stamp, &request)?;
@@ -202,12 +209,32 @@ fn place_for_stage(request: &Request<'_>, directory: &Path) -> anyhow::Result<(P
 fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Request<'_>) -> anyhow::Result<Outcome> {
     // From here on files are moved and connections are open: a signal waits until all is in order.
     let _deferral = Deferral::new();
+    let moved_aside = match plan.target {
+        Target::Empty => clear_side_files(&plan.library, (request.clock)(), request.timeout)?,
+        _ => None,
+    };
+    let outcome = Outcome {
+        moved_aside: moved_aside.clone(),
+        ..Outcome::default()
+    };
+    put_in_place(plan, staged, stamp, request, outcome).map_err(|error| match moved_aside {
+        Some(aside) if !is_after_commit(&error) => error.context(format!(
+            "what was beside the empty file is now beside '{}'",
+            aside.display()
+        )),
+        _ => error,
+    })
+}
+
+fn put_in_place(
+    plan: &mut Plan,
+    staged: Staged,
+    stamp: Option<FileStamp>,
+    request: &Request<'_>,
+    mut outcome: Outcome,
+) -> anyhow::Result<Outcome> {
     let path = plan.library.clone();
-    let mut outcome = Outcome::default();
-    if matches!(plan.target, Target::Empty) {
-        outcome.moved_aside = clear_side_files(&path, (request.clock)(), request.timeout)?;
-    }
-    let judged = Identity::at(&path);
+    let before = Identity::at(&path);
     let (target, lock) = occupy(&path, stamp, request)?;
     let time = (request.clock)();
     signals::check()?;
@@ -226,8 +253,14 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
             drop(lock);
             return Err(locked(&path).into());
         }
+        // Nobody was asked about that, or told what becomes of it.
+        (Target::Library(_), lock) if request.asks && !matches!(plan.target, Target::Library(_)) => {
+            drop(lock);
+            let changed = format!("another process just made a library of '{}'", path.display());
+            return Err(Kind::Locked.because(changed).hint("look at it, and try again").into());
+        }
         (Target::Damaged(_), _) => {
-            outcome.moved_aside = install(staged.file, &path, judged, time, request.timeout)?;
+            outcome.moved_aside = install(staged.file, &path, before, time, request.timeout)?;
         }
         (Target::Empty | Target::Library(_), Some(lock)) => {
             let stage = stage_of(&staged);
@@ -241,7 +274,8 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
                 };
                 outcome.safety_backup = Some(write_safety_backup(
                     &lock,
-                    &old.clone().of_library(&path),
+                    &path,
+                    old,
                     directory,
                     archive,
                     request.resources.clone(),
@@ -260,7 +294,8 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
     Ok(outcome)
 }
 
-/// What is there once nobody else has it open, and the lock that proves that, where a lock can.
+/// What is there once nobody else has it open, and the lock that proves that; `None` for a missing or a damaged one, which
+/// SQLite can't lock.
 fn occupy(
     path: &Path,
     stamp: Option<FileStamp>,
@@ -270,17 +305,20 @@ fn occupy(
     if !is_there(path)? {
         return Ok((Target::Missing, None));
     }
-    // What still looks as it did when it was checked and found sound is not checked once more.
-    let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
     let (target, lock) = match ExclusiveLock::take(path, request.timeout, || request.say_who(path, begun)) {
-        Ok(lock) => (Target::of(lock.connection(), path, known_sound), Some(lock)),
+        Ok(lock) => {
+            // What still looks as it did when it was checked and found sound is not checked once more.
+            let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
+            (Target::of(lock.connection(), path, known_sound), Some(lock))
+        }
         Err(error) => (Target::from_error(error), None),
     };
     match target {
         // Nothing but the absence of other locks can prove it here.
         Target::Damaged(_) => {
             drop(lock);
-            alone(path)?;
+            thread::sleep(SETTLE);
+            wait_until_free(path, request)?;
             Ok((target, None))
         }
         Target::Unknown(error) if lock.is_none() => Err(error),

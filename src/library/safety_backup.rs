@@ -15,18 +15,21 @@ use super::live::{Live, pages};
 /// Archives that are looked at for blocks to reuse: somebody is waiting.
 const MAX_TRIES: usize = 4;
 
-/// Packs the locked library into a safety backup in `directory`, and flushes it to disk.
+/// Packs the locked library, of which `facts` are known, into a safety backup in `directory`, and flushes it to disk.
 ///
 /// # Errors
 /// Of every kind; there is no file then, and no directory that was not there before.
 pub fn write_safety_backup(
     lock: &ExclusiveLock,
+    library: &Path,
     facts: &Facts,
     directory: &Path,
     archive: Options,
     resources: Resources,
 ) -> anyhow::Result<PathBuf> {
-    write(lock, facts, directory, archive, resources).map_err(|error| failed(directory, error))
+    sweep(directory, Some(library));
+    write(lock, &facts.clone().of_library(library), directory, archive, resources)
+        .map_err(|error| failed(directory, error))
 }
 
 fn write(
@@ -38,7 +41,6 @@ fn write(
 ) -> anyhow::Result<PathBuf> {
     let time = archive.created_at;
     let new_directories = create_directory(directory)?;
-    sweep(directory, None);
     let file = NewFile::create(directory)?;
     let resources = Resources {
         reuse: resources.reuse.or_else(|| newest_archive(directory)),

@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+use super::holder::locked;
 use super::live::{Live, damaged, find};
 use super::stats;
 use crate::database::{Facts, immutable, quick_check, stop_when};
-use crate::failure::Kind;
+use crate::failure::{Kind, kind};
 use crate::files::{Identity, Inputs, Temporary, close, read_full, require_space};
 use crate::signals;
 
@@ -61,7 +62,13 @@ pub fn snapshot(
     if live.blocks_nobody()? {
         // Before the facts are looked for, which keeps one core busy, not two.
         let check = match options.check {
-            true => Some(Check::of_library(Live::open(path, &options.scratch, options.timeout)?)?),
+            true => match Live::open_beside(path, &options.scratch, options.timeout) {
+                Err(error) if kind(&error) == Kind::Locked => {
+                    drop(live);
+                    return Err(locked(&find(path)?).into());
+                }
+                second => Some(Check::of_library(second?)?),
+            },
             false => None,
         };
         let begun = live

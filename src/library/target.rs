@@ -7,7 +7,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::live::{FileStamp, Live};
-use crate::database::{Facts, is_damage, is_out_of_memory, quick_check};
+use crate::database::{Facts, is_damage, quick_check};
 use crate::failure::{Kind, describe};
 
 /// What is where the library belongs.
@@ -60,10 +60,11 @@ impl Target {
         })
     }
 
-    /// Looks at the file at `path`, symlinks resolved, as any reader of the library does. Also returns its stamp, if it is
+    /// Looks at the file at `path`, symlinks resolved, as any reader of the library does; this process may have other
+    /// connections to it, so that who has it locked is not asked. Also returns its stamp, if it is
     /// a library and stayed as it was meanwhile.
     pub(super) fn read(path: &Path, scratch: &Path, timeout: Duration) -> (Self, Option<FileStamp>) {
-        Self::read_by(path, || Live::open(path, scratch, timeout))
+        Self::read_by(path, || Live::open_beside(path, scratch, timeout))
     }
 
     /// The same, so that not even a side file changes.
@@ -79,18 +80,17 @@ impl Target {
                 _ => {}
             }
             let before = FileStamp::of(path)?;
-            let live = open()?;
+            let live = match open() {
+                // What is read without locks may be torn.
+                Err(_) if FileStamp::of(path)? != before => open()?,
+                opened => opened?,
+            };
             let target = Target::of(live.connection(), path, false);
             live.close()?;
             let unchanged = matches!(target, Target::Library(_)) && FileStamp::of(path)? == before;
             Ok((target, unchanged.then_some(before)))
         };
         look().unwrap_or_else(|error| (Self::from_error(error), None))
-    }
-
-    /// True if it could not be looked at because SQLite got too little memory.
-    pub fn is_short_of_memory(&self) -> bool {
-        matches!(self, Target::Unknown(error) if is_out_of_memory(error))
     }
 
     /// The error of what is never touched.

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::failure::Kind;
-use crate::files::{Identity, lock_path};
+use crate::files::{Identity, give_to_owner, lock_path, parent};
 use crate::signals;
 
 /// Time between two attempts.
@@ -60,9 +60,10 @@ fn open(path: &Path) -> anyhow::Result<File> {
     options.write(true).create(true).truncate(false).mode(0o600);
     // Someone else may have planted a link or a FIFO there.
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32);
-    options
-        .open(path)
-        .with_context(|| format!("cannot open '{}'", path.display()))
+    let file = options.open(path);
+    let file = file.with_context(|| format!("cannot open '{}'", path.display()))?;
+    give_to_owner(&file, parent(path));
+    Ok(file)
 }
 
 impl Drop for Turn {

@@ -61,6 +61,11 @@ impl Writer {
         Self::start(path, "one row")
     }
 
+    /// The same, but it looks for the lock as seldom as SQLite's own busy handler after a while.
+    fn of_one_row_seldom(path: &Path) -> Self {
+        Self::start(path, "one row seldom")
+    }
+
     fn start(path: &Path, kind: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(WRITER_ARGS)
@@ -134,7 +139,7 @@ fn writer_process() {
     let path = Path::new(&path);
     let kind = std::env::var(WRITER_KIND).unwrap_or_default();
     static STOP: AtomicBool = AtomicBool::new(false);
-    if kind != "one row" {
+    if !kind.starts_with("one row") {
         std::thread::spawn(|| {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             STOP.store(true, Ordering::SeqCst);
@@ -144,12 +149,14 @@ fn writer_process() {
         let mut db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         // SQLite calls it each time that a lock is refused, from 0 on for each that is wanted.
         db.busy_handler(Some(|attempts| {
-            if attempts == 0 && std::env::var(WRITER_KIND).is_ok_and(|kind| kind == "one row") {
+            let kind = std::env::var(WRITER_KIND).unwrap_or_default();
+            if attempts == 0 && kind.starts_with("one row") {
                 say("refused> \n");
             }
-            std::thread::sleep(Duration::from_millis(1));
-            // Each attempt takes a millisecond and more.
-            Duration::from_millis(attempts as u64) < WRITERS_PATIENCE
+            let pause = Duration::from_millis(if kind == "one row seldom" { 100 } else { 1 });
+            std::thread::sleep(pause);
+            // Each attempt takes as long, and more.
+            pause * (attempts as u32) < WRITERS_PATIENCE
         }))?;
         // As VPO does.
         db.pragma_update(None, "synchronous", "NORMAL")?;
@@ -180,7 +187,7 @@ fn writer_process() {
             Ok(()) => commits += 1,
             Err(error) => say(&format!("error> {error}\n")),
         }
-        if kind == "one row" || STOP.load(Ordering::SeqCst) {
+        if kind.starts_with("one row") || STOP.load(Ordering::SeqCst) {
             break;
         }
         std::thread::sleep(gap);
@@ -447,6 +454,73 @@ fn a_writer_at_any_step_of_a_restore_loses_no_row() {
             "{mode}: writers at {tried} steps of a restore, {waited} of them had to wait; no row lost"
         ));
     }
+}
+
+/// The same where the library is damaged, and moved aside. Whoever waits for the lock has its file open, and shows only when
+/// it looks again: it locked the file that had been moved away, and made a log by the name of the new library.
+#[test]
+fn a_writer_at_any_step_of_a_restore_over_a_damaged_library() {
+    if !strace::available("writers at every step of a restore over a damaged library") {
+        return;
+    }
+    let world = World::new();
+    let library = world.library();
+    small(&library, 1, WAL);
+    sqlite(&library, "CREATE TABLE other (x); CREATE INDEX by_x ON other (x)");
+    let root: u32 = Connection::open(&library)
+        .unwrap()
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'by_x'", [], |row| {
+            row.get(0)
+        })
+        .unwrap();
+    let mut bytes = read(&library);
+    bytes[(root as usize - 1) * 512..][..512].fill(0x55);
+    write(&library, &bytes);
+    archive(&world, 2, "new.tar.gz");
+    let saved = Saved::of(&world.home());
+    let restore = |cmd: Cmd| cmd.args(["--yes", "--timeout", "3", "new.tar.gz"]);
+    let steps = count(&world, "vpo-unpack-restore", Whose::Main, &calls(), restore);
+    let steps = strace::steps(&steps);
+    let (mut waited, mut written) = (0, 0);
+    for i in chosen(steps.len(), 16) {
+        let (call, n) = steps[i];
+        let what = format!("a restore stopped after {call} {n}");
+        saved.put_back();
+        let mut restoring = stopping(&world, "vpo-unpack-restore", call, n, restore);
+        if !restoring.has_stopped() {
+            restoring.finish().ok();
+            continue;
+        }
+        // Between the two there is no library for a moment.
+        if !library.exists() {
+            restoring.finish().ok();
+            continue;
+        }
+        let mut writer = Writer::of_one_row_seldom(&library);
+        writer.has_come();
+        match writer.said.contains("refused> ") {
+            true => waited += 1,
+            false => written += 1,
+        }
+        restoring.finish().ok();
+        let found = writer.stop();
+        let now = content(&library).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert!(now.contains("generation=2"), "{what}: {now:.100}");
+        let mut rows = rows_anywhere(&world);
+        for name in names(library.parent().unwrap()) {
+            if name.contains(".replaced-") && !name.ends_with("-wal") && !name.ends_with("-shm") {
+                let aside = Connection::open(library.with_file_name(name)).unwrap();
+                let mut select = aside.prepare("SELECT path FROM files").unwrap();
+                rows.extend(select.query_map([], |row| row.get::<_, String>(0)).unwrap().flatten());
+            }
+        }
+        found.is_in(&rows, &what);
+    }
+    assert!(waited > 0 && written > 0, "{waited} {written}");
+    figures(&format!(
+        "writers at {} steps of a restore over a damaged library, {waited} of them had to wait",
+        waited + written
+    ));
 }
 
 /// The other way round: a restore comes at any step of a process that opens the library, adds a row and closes it.

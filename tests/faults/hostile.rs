@@ -215,7 +215,7 @@ fn members_that_are_no_plain_files_or_lie_elsewhere() {
         (
             "a negative PAX size",
             plain_of(&[pax(&[("size", "-1")], b'x'), entry("library.db", &db)]),
-            "no number",
+            "not a number",
         ),
         (
             "a PAX link",

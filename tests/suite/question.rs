@@ -130,3 +130,72 @@ fn who_is_waited_for() {
         world.clean();
     }
 }
+
+/// What was shown was what had been there before the wait.
+#[test]
+fn what_changed_while_it_waited() {
+    let world = world();
+    let mut peer = Peer::open(&world.library());
+    peer.sql("SELECT count(*) FROM files");
+    let cmd = world
+        .cmd("vpo-unpack-restore")
+        .args(["--timeout", "60", "--progress", "a.tar.gz"]);
+    let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    terminal.resize(120);
+    let running = cmd.env("TERM", "xterm").start();
+    terminal.wait_for("waiting for process");
+    peer.sql("DELETE FROM files WHERE id > 4");
+    peer.close();
+    let question = terminal.wait_for("[y/N] ");
+    assert!(question.contains("now:    4 files,"), "{question}");
+    assert!(question.contains("6 files come back"), "{question}");
+    terminal.type_in("n\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().exits(1);
+    rest.join().unwrap();
+}
+
+/// There was nothing to ask about, and then there was a library: it was replaced without a question.
+#[test]
+fn a_library_that_was_made_while_it_waited() {
+    let world = world();
+    let library = world.library();
+    let sound = read(&library);
+    write(&library, b"");
+    let mut peer = Peer::open(&library);
+    peer.sql("BEGIN EXCLUSIVE");
+    let cmd = world
+        .cmd("vpo-unpack-restore")
+        .args(["--timeout", "60", "--progress", "--no-safety-backup", "a.tar.gz"]);
+    let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    terminal.resize(120);
+    let running = cmd.env("TERM", "xterm").start();
+    terminal.wait_for("waiting for process");
+    peer.sql(
+        "CREATE TABLE _meta (key TEXT, value TEXT); INSERT INTO _meta VALUES ('schema_version', '27');
+         CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT, size_bytes INTEGER); COMMIT",
+    );
+    peer.close();
+    let question = terminal.wait_for("[y/N] ");
+    assert!(question.contains("now:    0 files,"), "{question}");
+    terminal.type_in("n\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().exits(1);
+    rest.join().unwrap();
+
+    // The same while the question is open: what it said of a damaged library is not true of a sound one.
+    let mut damaged = sound.clone();
+    damaged[100..4096].fill(0xff);
+    write(&library, &damaged);
+    let cmd = world.cmd("vpo-unpack-restore").args(["--no-safety-backup", "a.tar.gz"]);
+    let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    let running = cmd.start();
+    terminal.wait_for("[y/N] ");
+    write(&library, &sound);
+    terminal.type_in("y\n");
+    let rest = std::thread::spawn(|| terminal.rest());
+    running.finish().exits(43);
+    let said = rest.join().unwrap();
+    assert!(said.contains("another process just made a library of"), "{said}");
+    same("untouched", &read(&library), &sound);
+}
