@@ -467,15 +467,15 @@ fn a_writer_at_any_step_of_a_restore_over_a_damaged_library() {
     let library = world.library();
     small(&library, 1, WAL);
     sqlite(&library, "CREATE TABLE other (x); CREATE INDEX by_x ON other (x)");
-    let root: u32 = Connection::open(&library)
-        .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'by_x'", [], |row| {
-            row.get(0)
-        })
-        .unwrap();
+    let db = Connection::open(&library).unwrap();
+    let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, u32>(0)).unwrap() as usize;
+    let root = number("SELECT rootpage FROM sqlite_schema WHERE name = 'by_x'");
+    let page_size = number("PRAGMA page_size");
+    drop(db);
     let mut bytes = read(&library);
-    bytes[(root as usize - 1) * 512..][..512].fill(0x55);
+    bytes[(root - 1) * page_size..][..page_size].fill(0x55);
     write(&library, &bytes);
+    content(&library).unwrap_err();
     archive(&world, 2, "new.tar.gz");
     let saved = Saved::of(&world.home());
     let restore = |cmd: Cmd| cmd.args(["--yes", "--timeout", "3", "new.tar.gz"]);
