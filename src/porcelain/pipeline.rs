@@ -95,6 +95,8 @@ struct Running {
     child: Child,
     stderr: Option<ChildStderr>,
     messages: Vec<u8>,
+    /// Some of what it said could not be read.
+    unread: bool,
     told: PipeReader,
 }
 
@@ -103,6 +105,8 @@ struct Finished {
     status: ExitStatus,
     /// What it said on stderr, as far as that was read.
     messages: String,
+    /// That was not all.
+    unread: bool,
     told: Told,
 }
 
@@ -220,6 +224,7 @@ fn spawn(stage: Stage, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) 
         stderr: child.stderr.take(),
         child,
         messages: Vec::new(),
+        unread: false,
         told,
     })
 }
@@ -248,8 +253,11 @@ fn listen(running: &mut [Running]) -> anyhow::Result<()> {
         for (running, _) in speaking.iter_mut().zip(ready).filter(|(_, ready)| *ready) {
             let Some(stderr) = &mut running.stderr else { continue };
             match uninterrupted(|| stderr.read(&mut buffer)) {
-                // What can't be read is not there to be told.
-                Ok(0) | Err(_) => running.stderr = None,
+                Ok(0) => running.stderr = None,
+                Err(_) => {
+                    running.stderr = None;
+                    running.unread = true;
+                }
                 Ok(n) => {
                     let room = MAX_MESSAGES - running.messages.len();
                     running.messages.extend_from_slice(&buffer[..n.min(room)]);
@@ -268,6 +276,7 @@ impl Running {
             program: self.program,
             status: status.with_context(|| format!("cannot wait for {}", self.program))?,
             messages: String::from_utf8_lossy(&self.messages).into_owned(),
+            unread: self.unread,
             told: Told::read(self.told),
         })
     }
@@ -292,18 +301,26 @@ fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) ->
         };
     };
     let Finished {
-        program, status, told, ..
+        program,
+        status,
+        unread,
+        told,
+        ..
     } = finished.swap_remove(first);
     if let Some(signal) = status.signal() {
         return Err(Kind::Failed.error(format!("{program} was ended by signal {signal}")));
     }
     let code = status.code().and_then(|code| u8::try_from(code).ok());
     let code = code.unwrap_or(Kind::Failed.code());
+    let message = told
+        .error
+        .unwrap_or_else(|| format!("{program} ended with status {code}"));
+    if unread && !untold {
+        return Err(Kind::of_code(code).error(message));
+    }
     Err(Reported {
         status: code,
-        message: told
-            .error
-            .unwrap_or_else(|| format!("{program} ended with status {code}")),
+        message,
         hint: told.hint,
         documented,
     }
