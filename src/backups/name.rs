@@ -10,6 +10,11 @@ const REPLACED: &str = "-replaced";
 /// So many backups in one second, and something is wrong.
 const MAX_SAME_SECOND: u32 = 1000;
 
+/// What a backup's file name has of its own; `None` if it is not the name of a backup.
+pub(super) fn stem(file_name: &str) -> Option<&str> {
+    file_name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
+}
+
 /// What the name of a backup tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupName {
@@ -26,7 +31,7 @@ pub struct BackupName {
 impl BackupName {
     /// Reads a file name; `None` if it is not that of a backup.
     pub fn parse(name: &str) -> Option<Self> {
-        let middle = name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?;
+        let middle = stem(name)?;
         let end = middle.find('Z').map_or(middle.len(), |z| z + 1);
         let (written, rest) = middle.split_at(end);
         let time = Time::from_name(written);

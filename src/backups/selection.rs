@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::listing::Backup;
-use super::name::BackupName;
+use super::name::{BackupName, stem};
 use crate::database::Source;
 use crate::time::Time;
 
@@ -71,6 +71,24 @@ impl Selector {
             Selector::Day(day) => ordinary && backup.created_at.to_string().starts_with(day),
             Selector::Name(name) => backup.file_name == name.as_str(),
         }
+    }
+}
+
+/// What is left of a backup's file name without what all of them have; the whole name where that is something else to a
+/// command: a selector, a day, an option, or the number of a row.
+pub fn short_name(file_name: &str) -> &str {
+    let Some(stem) = stem(file_name) else {
+        return file_name;
+    };
+    let taken = matches!(
+        Selector::parse(stem),
+        Some(Selector::Latest | Selector::Replaced | Selector::Day(_))
+    );
+    let number = stem.bytes().all(|byte| byte.is_ascii_digit());
+    let odd = stem.starts_with(['-', '.']) || stem.trim() != stem;
+    match taken || number || odd {
+        true => file_name,
+        false => stem,
     }
 }
 
@@ -181,6 +199,31 @@ mod tests {
         ];
         for (operand, expected) in cases {
             assert_eq!(Selector::parse(operand), expected, "{operand}");
+        }
+    }
+
+    /// What a list shows is taken as a name: where it is something else, the whole name is shown.
+    #[test]
+    fn names_in_a_list() {
+        let cases = [
+            ("2026-02-05T143022Z", true),
+            ("2026-02-05T14-30-22Z", true),
+            ("2026-02-05T143022Z-replaced-2", true),
+            ("before-the-move", true),
+            ("2026-02", true),
+            ("latest-and-greatest", true),
+            ("latest", false),
+            ("replaced", false),
+            ("2026-02-05", false),
+            ("12", false),
+            ("", false),
+            ("-x", false),
+            (".", false),
+            (" x", false),
+        ];
+        for (stem, short) in cases {
+            let name = format!("vpo-library-{stem}.tar.gz");
+            assert_eq!(short_name(&name), if short { stem } else { &name });
         }
     }
 

@@ -14,6 +14,7 @@ mod progress;
 mod report;
 mod restore;
 mod streams;
+mod table;
 mod terminal;
 mod text;
 mod usage;
@@ -29,7 +30,7 @@ pub use command::{
 pub use diff::{DiffFormat, DiffReport, note_left_out};
 pub use exit::{Reported, main, signal_status, status};
 pub use keep::{add_keep_rule, is_keep_rule, keep_options, note_uncounted};
-pub use listing::{age, numbered, print_listing_json, print_names, print_table, require_recent};
+pub use listing::{age, list_heading, print_listing_json, print_names, print_table, require_recent};
 pub use places::{
     backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,
 };
@@ -37,8 +38,9 @@ pub use progress::Progress;
 pub use report::{note, print, print_json};
 pub use restore::{RestoreReport, confirm, not_restored, restored, waiting, warn, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
-pub use terminal::{is_terminal, width};
-pub use text::{escape, escape_path, seconds};
+pub use table::{Table, listed_names};
+pub use terminal::{is_terminal, size};
+pub use text::{escape, escape_path, lines_of, seconds};
 pub use usage::{lists, nearest};
 pub use verify::VerifyReport;
 

@@ -5,10 +5,11 @@ use std::os::fd::AsFd;
 
 use super::places::variable;
 
-/// The columns of a terminal; `None` if the stream is none, or does not tell.
-pub fn width(stream: impl AsFd) -> Option<usize> {
+/// The columns and the rows of a terminal, 80 and 24 where it does not tell; `None` if the stream is not a terminal.
+pub fn size(stream: impl AsFd) -> Option<(usize, usize)> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;
-    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+    let told = |n: u16, otherwise| if n > 0 { usize::from(n) } else { otherwise };
+    Some((told(size.ws_col, 80), told(size.ws_row, 24)))
 }
 
 /// True if a stream is a terminal.

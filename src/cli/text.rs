@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
+use unicode_width::UnicodeWidthStr;
+
 /// Longer text is cut: a hostile archive may have a name of a megabyte.
 pub(super) const MAX_CHARS: usize = 4096;
 
@@ -48,6 +50,44 @@ pub fn escape_path(path: &Path) -> String {
     escape(&path.to_string_lossy()).into_owned()
 }
 
+/// The columns of a terminal that an escaped text takes.
+pub(super) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// The lines that an escaped text takes on a terminal of `width` columns.
+pub fn lines_of(text: &str, width: usize) -> usize {
+    columns(text).div_ceil(width.max(1)).max(1)
+}
+
+/// Cuts the end of an escaped text that takes more than `width` columns.
+pub(super) fn cut_end(text: &str, width: usize) -> String {
+    cut(text, width, |room| (room, 0))
+}
+
+/// Cuts the middle of an escaped text that takes more than `width` columns: the names of backups differ least there.
+pub(super) fn cut_middle(text: &str, width: usize) -> String {
+    cut(text, width, |room| (room / 2, room - room / 2))
+}
+
+/// What fits of a text, with `…` for what does not. `share` gives the columns before and after it.
+fn cut(text: &str, width: usize, share: impl Fn(usize) -> (usize, usize)) -> String {
+    if columns(text) <= width {
+        return text.to_owned();
+    }
+    let Some(room) = width.checked_sub(1) else {
+        return String::new();
+    };
+    let (front, back) = share(room);
+    let start = (text.char_indices().map(|(at, _)| &text[..at]))
+        .take_while(|start| columns(start) <= front)
+        .last();
+    let end = (text.char_indices().rev().map(|(at, _)| &text[at..]))
+        .take_while(|end| columns(end) <= back)
+        .last();
+    format!("{}…{}", start.unwrap_or_default(), end.unwrap_or_default())
+}
+
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
@@ -77,5 +117,27 @@ mod tests {
         assert_eq!(escape("Amélie – 愛.tar.gz"), "Amélie – 愛.tar.gz");
         assert_eq!(escape("a\x1b[2Jb\n\u{202e}c\u{9b}"), "a\\u{1b}[2Jb\\n\\u{202e}c\\u{9b}");
         assert_eq!(escape(&"x".repeat(1 << 20)).chars().count(), MAX_CHARS + 1);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        // A text, the columns that there are, and what is left with the end and with the middle cut.
+        let cases = [
+            ("abcdefghij", 10, "abcdefghij", "abcdefghij"),
+            ("abcdefghij", 5, "abcd…", "ab…ij"),
+            ("äöüäöüäöü", 4, "äöü…", "ä…öü"),
+            // Two columns each: where half of one is left, it stays empty.
+            ("愛愛愛愛", 6, "愛愛…", "愛…愛"),
+            ("愛愛愛愛", 8, "愛愛愛愛", "愛愛愛愛"),
+            // An accent on its own takes none.
+            ("e\u{301}e\u{301}e\u{301}", 2, "e\u{301}…", "…e\u{301}"),
+            ("abc", 1, "…", "…"),
+            ("abc", 0, "", ""),
+        ];
+        for (text, width, end, middle) in cases {
+            assert_eq!(cut_end(text, width), end, "{text}");
+            assert_eq!(cut_middle(text, width), middle, "{text}");
+            assert!(columns(&cut_end(text, width)) <= width && columns(&cut_middle(text, width)) <= width);
+        }
     }
 }

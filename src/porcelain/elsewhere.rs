@@ -6,6 +6,14 @@ use crate::backups::Backup;
 use crate::cli::{self, CommandLine};
 use crate::failure::Kind;
 
+/// The newest backup of the only library that there are backups of, where nothing is at `library`.
+pub fn only<'a>(libraries: &[Vec<&'a Backup>], library: &Path) -> Option<&'a Backup> {
+    match libraries {
+        [backups] if !library.exists() => backups.first().copied(),
+        _ => None,
+    }
+}
+
 /// Chooses among the backups of other libraries, those of each together: on a new machine, where nothing is at `library`,
 /// those of the only one that there is; else a person does.
 ///
@@ -25,7 +33,7 @@ pub fn choose<'a>(
         .collect();
     match &newest[..] {
         [] => return Ok(Vec::new()),
-        [(backup, source)] if !library.exists() => {
+        [(backup, source)] if only(&libraries, library).is_some() => {
             let name = backup.file_name.display();
             cli::note(&format!(
                 "vpo-library: taking '{name}' of another library, {source}: there is no other"

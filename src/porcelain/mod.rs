@@ -2,6 +2,7 @@
 //! them by pipes.
 
 mod backup;
+mod choice;
 mod diff;
 mod elsewhere;
 mod help;
@@ -24,7 +25,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::backups::Selector;
+use crate::backups::{Backup, Selector};
 use crate::cli::{self, CommandLine};
 use crate::database::Source;
 use crate::failure::{Kind, kind};
@@ -129,28 +130,41 @@ fn meant(common: &Common, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) 
         Some(Selector::Day(_)) => {}
         Some(Selector::Name(name)) => return exactly(directory.join(name)),
         None => {
-            let listed = directory.join(operand);
             let bare = operand.components().count() == 1 && operand != Path::new("-");
-            return exactly(if bare && listed.is_file() {
-                listed
-            } else {
-                operand.to_owned()
-            });
+            let listed = if bare { listed(&directory, operand) } else { None };
+            return exactly(listed.unwrap_or_else(|| operand.to_owned()));
         }
     }
-    let backups = match crate::backups::list(&directory) {
-        Err(error) if kind(&error) == Kind::NotFound => Vec::new(),
-        listed => listed?,
-    };
+    let backups = backups_in(&directory)?;
+    match selector {
+        Some(selector) => selected(common, &selector, &backups, operand, again),
+        None => Err(none_of(common, operand, &directory)),
+    }
+}
+
+/// The backups in `directory`; none where there is no such directory.
+fn backups_in(directory: &Path) -> anyhow::Result<Vec<Backup>> {
+    match crate::backups::list(directory) {
+        Err(error) if kind(&error) == Kind::NotFound => Ok(Vec::new()),
+        listed => listed,
+    }
+}
+
+/// The one of `backups`, a listing, that a selector means; `operand` is what was said.
+fn selected(
+    common: &Common,
+    selector: &Selector,
+    backups: &[Backup],
+    operand: &Path,
+    again: &dyn Fn(&Path) -> CommandLine,
+) -> anyhow::Result<Meant> {
     let (library, now) = (common.library()?, Time::now());
+    let directory = common.backup_directory()?;
     let here = Source::of(&library);
-    let mut candidates = Vec::new();
-    if let Some(selector) = selector {
-        candidates = selector.candidates(&backups, here.as_ref(), now);
-        if candidates.is_empty() {
-            let elsewhere = selector.elsewhere(&backups, here.as_ref(), now);
-            candidates = elsewhere::choose(elsewhere, &library, &directory, again)?;
-        }
+    let mut candidates = selector.candidates(backups, here.as_ref(), now);
+    if candidates.is_empty() {
+        let elsewhere = selector.elsewhere(backups, here.as_ref(), now);
+        candidates = elsewhere::choose(elsewhere, &library, &directory, again)?;
     }
     let Some((first, others)) = candidates.split_first() else {
         return Err(none_of(common, operand, &directory));
@@ -160,6 +174,22 @@ fn meant(common: &Common, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) 
         path: first.path.clone(),
         older: older.map(|backup| backup.path.clone()),
     })
+}
+
+/// The file of `directory` that has this name, or the only one that a list calls so.
+fn listed(directory: &Path, name: &Path) -> Option<PathBuf> {
+    let exactly = directory.join(name);
+    if exactly.is_file() {
+        return Some(exactly);
+    }
+    let files = directory.read_dir().ok()?.flatten().map(|entry| entry.file_name());
+    let mut called_so = files.filter(|file| {
+        cli::listed_names(file)
+            .iter()
+            .any(|shown| name.as_os_str() == shown.as_str())
+    });
+    let file = called_so.next().filter(|_| called_so.next().is_none())?;
+    Some(directory.join(file)).filter(|path| path.is_file())
 }
 
 fn none_of(common: &Common, operand: &Path, directory: &Path) -> anyhow::Error {

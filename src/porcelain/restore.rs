@@ -4,12 +4,12 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::choice::ask_which;
 use super::pipeline::{Ends, Stage, run};
-use super::{Common, Log, Meant, meant, none_of};
+use super::{Common, Log, Meant, meant};
 use crate::archive::{Glimpse, glimpse};
 use crate::cli::{self, CommandLine, Reported};
-use crate::failure::{Kind, kind};
-use crate::time::Time;
+use crate::failure::Kind;
 
 /// What `restore` can be told.
 #[derive(Clone, Debug, Default)]
@@ -96,43 +96,7 @@ fn again(common: &Common, options: &RestoreOptions) -> CommandLine {
 fn choose(common: &Common, options: &RestoreOptions) -> anyhow::Result<Meant> {
     match &options.backup {
         Some(operand) => meant(common, operand, &|path| again(common, options).path(path)),
-        None => Ok(Meant {
-            path: ask_which(common)?,
-            older: None,
-        }),
-    }
-}
-
-/// Shows the list on the terminal and asks for a number.
-fn ask_which(common: &Common) -> anyhow::Result<PathBuf> {
-    let directory = common.backup_directory()?;
-    let usage = || {
-        let latest = common.line().arg("restore").arg("latest");
-        Kind::Usage
-            .because("no backup is named")
-            .hint(latest.after("name a file, or '-' for standard input; or, for the newest backup"))
-    };
-    if !cli::is_terminal(io::stderr()) {
-        return Err(usage().into());
-    }
-    let backups = match crate::backups::list(&directory) {
-        Err(error) if kind(&error) != Kind::NotFound => return Err(error),
-        listed => listed.unwrap_or_default(),
-    };
-    if backups.is_empty() {
-        return Err(none_of(common, Path::new("latest"), &directory));
-    }
-    let width = cli::width(io::stderr()).unwrap_or(80);
-    let mut question = cli::numbered(&backups, Time::now(), width).join("\n");
-    question.push_str(&format!("\nRestore which one? [1-{}] ", backups.len()));
-    let answer = cli::ask(&question)?.ok_or_else(usage)?;
-    let chosen = answer
-        .parse::<usize>()
-        .ok()
-        .and_then(|n| backups.get(n.checked_sub(1)?));
-    match chosen {
-        Some(backup) => Ok(backup.path.clone()),
-        None => Err(Kind::Declined.error("no backup was chosen")),
+        None => ask_which(common, &|path| again(common, options).path(path)),
     }
 }
 

@@ -954,8 +954,13 @@ impl Terminal {
 
     /// Makes it so many columns wide.
     pub fn resize(&self, columns: u16) {
+        self.resize_to(columns, 50);
+    }
+
+    /// Makes it so many columns wide and so many rows high.
+    pub fn resize_to(&self, columns: u16, rows: u16) {
         let size = rustix::termios::Winsize {
-            ws_row: 50,
+            ws_row: rows,
             ws_col: columns,
             ws_xpixel: 0,
             ws_ypixel: 0,

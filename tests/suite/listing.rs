@@ -392,13 +392,15 @@ fn contradictions() {
 fn on_a_terminal() {
     let world = several();
     let (cmd, terminal) = world.cmd("vpo-ls-backups").terminal(&[Stream::Out]);
+    terminal.resize(140);
+    let running = cmd.start();
     let shown = std::thread::spawn(|| terminal.rest());
-    cmd.run().silent();
+    running.finish().silent();
     let shown = shown.join().unwrap();
     for name in ORDER {
         assert!(shown.contains(name), "{shown}");
     }
-    assert!(shown.contains("5 backups, "), "{shown}");
+    assert!(shown.contains("5 backups, 1 of them a safety backup, "), "{shown}");
 }
 
 /// Half of a library's backups may be on a disk that is away: links that lead nowhere are not regular files.

@@ -26,5 +26,6 @@ mod snapshot;
 mod sources;
 mod streams;
 mod target;
+mod terminal;
 mod verify;
 mod wrapper;

@@ -803,33 +803,11 @@ fn the_question() {
 }
 
 #[test]
-fn without_a_backup_it_shows_the_list() {
+fn without_a_backup_and_a_terminal() {
     let world = with_backups();
     unchanged(&world.home(), || vpo(&world, &["restore", "--yes"]))
         .fails(2, &["no backup is named"])
         .hint();
-    for (answer, code, files) in [
-        ("x\n", 1, "40"),
-        ("0\n", 1, "40"),
-        ("9\n", 1, "40"),
-        ("\n", 1, "40"),
-        ("3\n", 0, "1"),
-    ] {
-        let (cmd, mut terminal) = world
-            .cmd("vpo-library")
-            .args(["restore", "--yes"])
-            .terminal(&[Stream::In, Stream::Err]);
-        let running = cmd.start();
-        let shown = terminal.wait_for("? ");
-        for name in names(&world.backups()) {
-            assert!(shown.contains(&name) || code == 0, "{shown}");
-        }
-        terminal.type_in(answer);
-        let rest = std::thread::spawn(|| terminal.rest());
-        running.finish().exits(code);
-        rest.join().unwrap();
-        assert_eq!(count(&world.library()), files, "{answer:?}");
-    }
 }
 
 #[test]
