@@ -76,15 +76,16 @@ fn run(config: Config) -> anyhow::Result<u8> {
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();
-    let mut progress = None;
+    let progress = Progress::new(config.progress);
+    let mut begun = false;
     let watch = |total, bytes| {
-        let bar = progress.get_or_insert_with(|| Progress::new(config.progress, Some(total)));
-        bar.add(bytes);
+        if !std::mem::replace(&mut begun, true) {
+            progress.begin("packing", Some(total));
+        }
+        progress.add(bytes);
     };
     let packed = backups::pack(&input, stats, &scratch, &mut output, config.options, resources, watch);
-    if let Some(progress) = progress {
-        progress.clear();
-    }
+    progress.clear();
     let Written {
         metadata,
         blocks,
@@ -153,7 +154,7 @@ impl Config {
             stats,
             reuse,
             verbose: verbose && !quiet,
-            progress,
+            progress: progress && !quiet,
         })
     }
 }

@@ -70,9 +70,10 @@ fn run(config: Config) -> anyhow::Result<u8> {
         timeout: config.timeout,
         scratch,
     };
-    let mut progress = None;
+    let progress = Progress::new(config.progress);
+    let mut left = None;
     let done = snapshot(&library, output, &options, |facts, bytes| {
-        let progress = progress.get_or_insert_with(|| {
+        let left = left.get_or_insert_with(|| {
             if config.verbose {
                 cli::note(&format!(
                     "vpo-snapshot: '{}' has {}, schema {}, {} files",
@@ -82,13 +83,16 @@ fn run(config: Config) -> anyhow::Result<u8> {
                     size::grouped(facts.file_count)
                 ));
             }
-            Progress::new(config.progress, Some(facts.database_size_bytes))
+            progress.begin("copying", Some(facts.database_size_bytes));
+            facts.database_size_bytes
         });
         progress.add(bytes);
+        *left = left.saturating_sub(bytes as u64);
+        if *left == 0 && config.check {
+            progress.say("checking the library");
+        }
     });
-    if let Some(progress) = progress {
-        progress.clear();
-    }
+    progress.clear();
     done.map(|_| 0)
         .map_err(|error| cli::advise(cli::with_scratch_named(error), &cli::everyday(&[("--db", named)])))
 }
@@ -119,6 +123,7 @@ impl Config {
             }
         }
         config.verbose &= !quiet;
+        config.progress &= !quiet;
         Ok(config)
     }
 }

@@ -87,7 +87,8 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     let safety_directory = safety_directory.as_deref();
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, Some(&library));
-    let progress = Progress::new(config.progress, size);
+    let progress = Progress::new(config.progress && !config.quiet);
+    progress.begin("unpacking", size);
     let request = Request {
         library: &library,
         input: Box::new(progress.reading(file)),
@@ -109,7 +110,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         },
         dry_run: config.dry_run,
         asks: !config.yes && !config.dry_run,
-        waiting: &|holder, left| progress.say(&cli::waiting(holder, left)),
+        watch: &|step| cli::watch(&progress, step),
         clock: &Time::now,
     };
     let mut deferral = None;

@@ -64,46 +64,92 @@ fn main() -> ExitCode {
 
 fn run(config: &Config) -> anyhow::Result<u8> {
     let mut report = VerifyReport::new(config.json, config.quiet);
+    let progress = Progress::new(config.progress && !config.quiet);
     if let Some(destination) = &config.save {
         let input = cli::binary_input("an archive", HINT)?;
-        let input = Progress::new(config.progress, None).reading(input);
+        progress.begin("verifying", None);
+        let input = progress.reading(input);
         let stdin = Path::new("-");
         let mut problems = None;
-        match backups::save(input, destination, |input| check(config, input, &mut problems)) {
+        let saved = backups::save(input, destination, |input| {
+            check(config, input, &mut problems, || {
+                progress.begin("checking the database", None)
+            })
+        });
+        progress.clear();
+        match saved {
             Ok((path, contents)) => report.good(stdin, contents, Some(&path), problems)?,
             Err(error) if kind(&error) == Kind::InvalidArchive => report.bad(stdin, &error)?,
             Err(error) => return Err(error),
         }
         return report.finish();
     }
-    for operand in &config.operands {
-        match backups::named(operand) {
+    let operands: Vec<_> = (config.operands.iter())
+        .map(|operand| (operand, backups::named(operand)))
+        .collect();
+    let all = || operands.iter().filter_map(|(_, named)| named.as_ref().ok());
+    let count: usize = all().map(|(paths, _)| paths.len()).sum();
+    let total = all().flat_map(|(paths, _)| paths).map(|path| size(path)).sum();
+    progress.begin("verifying", total);
+    let mut number = 0;
+    for (operand, named) in operands {
+        match named {
             Ok((paths, open)) => {
                 for path in &paths {
-                    verify(config, path, open, &mut report)?;
+                    number += 1;
+                    let place = if count > 1 { Some((number, count)) } else { None };
+                    verify(config, path, open, &mut report, &progress, place)?;
                 }
             }
-            Err(error) => report.bad(operand, &error)?,
+            Err(error) => {
+                progress.clear();
+                report.bad(operand, &error)?;
+            }
         }
     }
     report.finish()
 }
 
-fn verify(config: &Config, path: &Path, open: backups::Open, report: &mut VerifyReport) -> anyhow::Result<()> {
+/// The bytes that are going to be read of an archive, as far as that is known before.
+fn size(path: &Path) -> Option<u64> {
+    match path.metadata() {
+        Ok(meta) if path != "-" => meta.is_file().then_some(meta.len()),
+        // There is nothing to read.
+        Err(_) if path != "-" => Some(0),
+        _ => None,
+    }
+}
+
+/// Verifies one archive. `place` is which one it is, of how many.
+fn verify(
+    config: &Config,
+    path: &Path,
+    open: backups::Open,
+    report: &mut VerifyReport,
+    progress: &Progress,
+    place: Option<(usize, usize)>,
+) -> anyhow::Result<()> {
     if config.verbose {
         cli::note(&format!("vpo-verify: reading '{}'", path.display()));
     }
     // That the input is a terminal is the fault of the call, not of an archive.
-    let (input, size) = if path == "-" {
-        (Ok(cli::binary_input("an archive", HINT)?), None)
-    } else {
-        let file = open(path);
-        let size = file.as_ref().ok().and_then(|file| Some(file.metadata().ok()?.len()));
-        (file, size)
+    let input = match path == "-" {
+        true => Ok(cli::binary_input("an archive", HINT)?),
+        false => open(path),
     };
-    let progress = Progress::new(config.progress, size);
+    let (verifying, checking) = match place {
+        Some((number, count)) => (
+            format!("verifying {number} of {count}"),
+            format!("checking  {number} of {count}"),
+        ),
+        None => ("verifying".into(), "checking the database".into()),
+    };
+    progress.say(&verifying);
     let mut problems = None;
-    let checked = input.and_then(|file| check(config, Box::new(progress.reading(file)), &mut problems));
+    let checked = input.and_then(|file| {
+        let input = Box::new(progress.reading(file));
+        check(config, input, &mut problems, || progress.say(&checking))
+    });
     progress.clear();
     match checked {
         Ok(contents) => report.good(path, contents, None, problems),
@@ -111,14 +157,20 @@ fn verify(config: &Config, path: &Path, open: backups::Open, report: &mut Verify
     }
 }
 
-/// Checks an archive; `problems` is what a full check found besides.
-fn check(config: &Config, input: Box<dyn Read>, problems: &mut Option<Vec<Problem>>) -> anyhow::Result<Contents> {
+/// Checks an archive; `problems` is what a full check found besides. When all is read, `unpacked` is called.
+fn check(
+    config: &Config,
+    input: Box<dyn Read>,
+    problems: &mut Option<Vec<Problem>>,
+    unpacked: impl FnOnce(),
+) -> anyhow::Result<Contents> {
     if !config.database_check {
         return backups::check_archive(input, cli::cores());
     }
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let staged = backups::stage(input, &scratch, 0, cli::cores()).map_err(cli::with_scratch_named)?;
+    unpacked();
     staged.check()?;
     if config.full {
         *problems = Some(staged.problems()?);

@@ -36,7 +36,7 @@ pub use places::{
 };
 pub use progress::Progress;
 pub use report::{note, print, print_json};
-pub use restore::{RestoreReport, confirm, not_restored, restored, waiting, warn, would_restore};
+pub use restore::{RestoreReport, confirm, not_restored, restored, warn, watch, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
 pub use table::{Table, listed_names};
 pub use terminal::{is_terminal, size};

@@ -1,68 +1,89 @@
-//! The progress bar on stderr.
+//! One line on the terminal that says what is being done, and how far it is. Afterwards it is gone.
 
-use std::fmt::Write;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::terminal::is_capable;
+use super::terminal::{is_capable, is_terminal, size};
+use super::text::{columns, cut_end, escape};
 use crate::size::human;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-/// Draws how much of something is done. Where it was not asked for, or stderr is not a terminal, it draws nothing.
+/// Time between two drawings.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What is done in less time says nothing about how long the rest takes.
+const MEANINGFUL: Duration = Duration::from_millis(500);
+/// The columns of a rate and of the time left, so that what stands beside them stays where it is.
+const RATE_COLUMNS: usize = "1023.9 MB/s".len();
+const LEFT_COLUMNS: usize = "59 min left".len();
+/// A bar has so many columns at least, and at most.
+const BAR_COLUMNS: (usize, usize) = (10, 40);
+/// Between the parts of the line.
+const GAP: usize = 2;
+
+/// Draws the line. Where it was not asked for, or stderr is not a terminal that can do more than print lines, it draws
+/// nothing.
 ///
-/// It is drawn anew when something was done, not by a clock: indicatif's is a thread, and a panic where none can be
-/// started.
+/// It is drawn anew when something was done, not by a clock, which would be a thread.
 #[derive(Clone)]
-pub struct Progress(ProgressBar);
+pub struct Progress(Option<Arc<Mutex<Line>>>);
+
+struct Line {
+    doing: String,
+    total: Option<u64>,
+    done: u64,
+    since: Instant,
+    drawn: Option<Instant>,
+    /// What stands on the terminal.
+    shown: String,
+}
 
 impl Progress {
-    /// Bytes out of `total`; how far it is without a percentage where that is not known.
-    pub fn new(wanted: bool, total: Option<u64>) -> Self {
-        let wanted = wanted && is_capable();
-        let target = if wanted {
-            ProgressDrawTarget::stderr()
-        } else {
-            ProgressDrawTarget::hidden()
-        };
-        let bar = ProgressBar::with_draw_target(total, target);
-        let template = match total {
-            Some(_) => "{wide_bar} {done} of {size} {rate} {eta}",
-            None => "{spinner} {done} {rate}",
-        };
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            // The same units as in the reports. What can't be drawn is not drawn.
-            let style = style
-                .with_key("done", |state: &ProgressState, out: &mut dyn Write| {
-                    let _ = write!(out, "{}", human(state.pos()));
-                })
-                .with_key("size", |state: &ProgressState, out: &mut dyn Write| {
-                    let _ = write!(out, "{}", human(state.len().unwrap_or(0)));
-                })
-                .with_key("rate", |state: &ProgressState, out: &mut dyn Write| {
-                    let _ = write!(out, "{}/s", human(state.per_sec() as u64));
-                });
-            bar.set_style(style.progress_chars("=> "));
-        }
-        Progress(bar)
+    /// Draws nothing before something is begun.
+    pub fn new(wanted: bool) -> Self {
+        let draws = wanted && is_terminal(io::stderr()) && is_capable();
+        Progress(draws.then(|| {
+            Arc::new(Mutex::new(Line {
+                doing: String::new(),
+                total: None,
+                done: 0,
+                since: Instant::now(),
+                drawn: None,
+                shown: String::new(),
+            }))
+        }))
+    }
+
+    /// Says what is being done from here on, and of how many bytes it is done, where that is known.
+    pub fn begin(&self, doing: &str, total: Option<u64>) {
+        self.change(|line| {
+            line.doing = doing.into();
+            line.total = total;
+            line.done = 0;
+            line.since = Instant::now();
+            line.drawn = None;
+        });
+    }
+
+    /// Says something else of the same bytes.
+    pub fn say(&self, doing: &str) {
+        self.change(|line| {
+            if line.doing != doing {
+                line.doing = doing.into();
+                line.drawn = None;
+            }
+        });
     }
 
     /// Counts `bytes` more.
     pub fn add(&self, bytes: usize) {
-        self.0.inc(bytes as u64);
+        self.change(|line| line.done += bytes as u64);
     }
 
-    /// Says something in the place of the bar.
-    pub fn say(&self, text: &str) {
-        if let Ok(style) = ProgressStyle::with_template("{wide_msg}") {
-            self.0.reset();
-            self.0.set_style(style);
-            self.0.set_message(text.to_owned());
-            self.0.tick();
-        }
-    }
-
-    /// Takes the bar away.
+    /// Takes the line away. Whatever is said or counted afterwards draws it again.
     pub fn clear(&self) {
-        self.0.finish_and_clear();
+        if let Some(line) = &self.0 {
+            line.lock().unwrap_or_else(PoisonError::into_inner).draw("");
+        }
     }
 
     /// Counts what is read from `input`.
@@ -70,6 +91,19 @@ impl Progress {
         Counted {
             input,
             progress: self.clone(),
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Line)) {
+        let Some(line) = &self.0 else { return };
+        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut line);
+        let now = Instant::now();
+        if line.drawn.is_none_or(|drawn| now.duration_since(drawn) >= PAUSE) {
+            line.drawn = Some(now);
+            let width = size(io::stderr()).map_or(80, |(width, _)| width);
+            let text = line.text(now.duration_since(line.since), width);
+            line.draw(&text);
         }
     }
 }
@@ -84,5 +118,166 @@ impl<R: Read> Read for Counted<R> {
         let n = self.input.read(buffer)?;
         self.progress.add(n);
         Ok(n)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.draw("");
+    }
+}
+
+impl Line {
+    /// Replaces what stands there. What can't be drawn is not drawn.
+    fn draw(&mut self, text: &str) {
+        if self.shown != text {
+            let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
+            self.shown = text.into();
+        }
+    }
+
+    /// The line `elapsed` after it was begun, for a terminal of `width` columns: the last one stays free, for some go on to
+    /// the next line when it is written.
+    ///
+    /// What is whole is not told as a share: something else is being done then.
+    fn text(&self, elapsed: Duration, width: usize) -> String {
+        let mut room = width.saturating_sub(1);
+        let doing = cut_end(&escape(&self.doing), room);
+        room -= columns(&doing);
+        let Some(total) = self.total.filter(|total| self.done > 0 && self.done < *total) else {
+            let counted = self.total.is_none() && self.done > 0;
+            let parts = [human(self.done), self.rate(elapsed).unwrap_or_default()];
+            let parts = parts.into_iter().filter(|part| counted && !part.is_empty());
+            return parts.fold(doing, |line, part| match columns(&line) + GAP + part.len() < width {
+                true => format!("{line}  {part}"),
+                false => line,
+            });
+        };
+        let mut fits = |columns: usize| {
+            let fits = GAP + columns <= room;
+            room -= if fits { GAP + columns } else { 0 };
+            fits
+        };
+        let share = fits("99%".len()).then(|| format!("  {:>2}%", percent(self.done, total)));
+        let left = share.is_some() && fits(LEFT_COLUMNS);
+        let rate = left && fits(RATE_COLUMNS);
+        let bar = room.saturating_sub(GAP + 2).min(BAR_COLUMNS.1);
+        let bar = (rate && bar >= BAR_COLUMNS.0).then(|| bar_of(self.done, total, bar));
+        let rate = rate.then(|| format!("  {:>RATE_COLUMNS$}", self.rate(elapsed).unwrap_or_default()));
+        let left = left.then(|| self.time_left(elapsed, total)).flatten();
+        let left = left.map(|left| format!("  {left}"));
+        let parts = [Some(doing), bar, share, rate, left];
+        let line: String = parts.into_iter().flatten().collect();
+        line.trim_end().to_owned()
+    }
+
+    fn rate(&self, elapsed: Duration) -> Option<String> {
+        let rate = self.done as f64 / elapsed.as_secs_f64();
+        (elapsed >= MEANINGFUL).then(|| format!("{}/s", human(rate as u64)))
+    }
+
+    fn time_left(&self, elapsed: Duration, total: u64) -> Option<String> {
+        let left = elapsed.as_secs_f64() * (total - self.done) as f64 / self.done as f64;
+        // A day is far enough ahead.
+        let seconds = left.ceil().clamp(1.0, 86400.0) as u64;
+        (elapsed >= MEANINGFUL).then(|| match seconds {
+            0..60 => format!("{seconds} s left"),
+            60..3600 => format!("{} min left", seconds.div_ceil(60).min(59)),
+            _ => format!("{} h left", seconds.div_ceil(3600)),
+        })
+    }
+}
+
+/// How much is done, in whole hundredths.
+fn percent(done: u64, total: u64) -> u128 {
+    u128::from(done) * 100 / u128::from(total.max(1))
+}
+
+fn bar_of(done: u64, total: u64, columns: usize) -> String {
+    // At most `columns`, for less than all is done.
+    let full = (u128::from(done) * columns as u128 / u128::from(total.max(1))) as usize;
+    let head = if full < columns { ">" } else { "" };
+    format!("  [{:<columns$}]", format!("{}{head}", "=".repeat(full)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(doing: &str, total: Option<u64>, done: u64) -> Line {
+        Line {
+            doing: doing.into(),
+            total,
+            done,
+            since: Instant::now(),
+            drawn: None,
+            shown: String::new(),
+        }
+    }
+
+    #[test]
+    fn what_fits_is_shown() {
+        let half = line("unpacking", Some(100 << 20), 45 << 20);
+        let second = Duration::from_secs(1);
+        for (width, text) in [
+            (
+                100,
+                "unpacking  [==================>                     ]  45%    45.0 MB/s  2 s left",
+            ),
+            (
+                80,
+                "unpacking  [===============>                   ]  45%    45.0 MB/s  2 s left",
+            ),
+            (50, "unpacking  45%    45.0 MB/s  2 s left"),
+            (30, "unpacking  45%  2 s left"),
+            (20, "unpacking  45%"),
+            (10, "unpacking"),
+            (9, "unpacki…"),
+            (1, ""),
+        ] {
+            assert_eq!(half.text(second, width), text);
+        }
+        let many = line("verifying 12 of 31", Some(100), 45);
+        assert_eq!(many.text(second, 20), "verifying 12 of 31");
+    }
+
+    /// `0 B/s` and `0s` were the first that was said.
+    #[test]
+    fn nothing_is_said_that_is_not_known() {
+        let moment = Duration::from_millis(400);
+        assert_eq!(line("copying", Some(1000), 0).text(moment, 60), "copying");
+        assert_eq!(line("copying", Some(1000), 0).text(MEANINGFUL, 60), "copying");
+        assert_eq!(line("copying", Some(1000), 990).text(moment, 30), "copying  99%");
+        assert_eq!(
+            line("copying", Some(1000), 999).text(MEANINGFUL, 30),
+            "copying  99%  1 s left"
+        );
+        // What is whole, and what is more than there should be.
+        assert_eq!(line("copying", Some(1000), 1000).text(MEANINGFUL, 30), "copying");
+        assert_eq!(line("copying", Some(1000), 1001).text(MEANINGFUL, 30), "copying");
+        assert_eq!(line("checking", None, 0).text(MEANINGFUL, 60), "checking");
+        assert_eq!(line("verifying", None, 2048).text(moment, 60), "verifying  2.0 KB");
+        assert_eq!(
+            line("verifying", None, 2048).text(MEANINGFUL, 60),
+            "verifying  2.0 KB  4.0 KB/s"
+        );
+        assert_eq!(line("verifying", None, 2048).text(MEANINGFUL, 20), "verifying  2.0 KB");
+    }
+
+    #[test]
+    fn no_line_is_too_long_at_any_time() {
+        for total in [1, 1000, 5 << 40, u64::MAX] {
+            for done in [0, 1, total / 3, total - 1, total] {
+                for seconds in [0.4, 0.5, 59.0, 90_000.0] {
+                    let elapsed = Duration::from_secs_f64(seconds);
+                    for width in 0..130 {
+                        for total in [Some(total), None] {
+                            let text = line("verifying 12 of 31", total, done).text(elapsed, width);
+                            assert!(columns(&text) < width.max(1), "{width}: {text}");
+                        }
+                    }
+                }
+            }
+        }
     }
 }

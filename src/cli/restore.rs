@@ -7,12 +7,13 @@ use serde_json::json;
 
 use super::caller::tell_restored;
 use super::command::{CommandLine, advise};
+use super::progress::Progress;
 use super::report::{note, print, print_json};
 use super::streams::ask;
 use super::text::{escape, escape_path, seconds};
 use crate::database::{Facts, Source};
 use crate::failure::{Kind, describe, kind};
-use crate::library::{Counts, Holder, Outcome, Plan, Target, is_after_commit};
+use crate::library::{Counts, Outcome, Plan, Step, Target, is_after_commit};
 use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -112,10 +113,18 @@ fn counts(facts: &Facts) -> String {
     )
 }
 
-/// Says for whom is waited, and how long at most.
-pub fn waiting(holder: &Holder, left: Duration) -> String {
-    let seconds = left.as_secs_f64().ceil();
-    format!("waiting for {}, {seconds} s", escape(&holder.to_string()))
+/// Draws what a restore is doing.
+pub fn watch(progress: &Progress, step: Step<'_>) {
+    match step {
+        Step::Checking => progress.begin("checking", None),
+        Step::Waiting(holder, left) => {
+            let seconds = left.as_secs_f64().ceil();
+            progress.say(&format!("waiting for {holder}, {seconds} s"));
+        }
+        Step::Keeping(bytes) => progress.begin("keeping the old library", Some(bytes)),
+        Step::Kept(bytes) => progress.add(bytes),
+        Step::Writing => progress.begin("writing the library", None),
+    }
 }
 
 /// A time for somebody who may live elsewhere than in UTC.

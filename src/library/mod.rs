@@ -22,7 +22,7 @@ pub use diff::{Comparison, Counts, DiffError, Status, TableRows, tables};
 pub use holder::Holder;
 pub use live::{Live, find};
 pub use operand::{Opened, Operand};
-pub use restore::{Outcome, Plan, Request, restore};
+pub use restore::{Outcome, Plan, Request, Step, restore};
 pub(crate) use snapshot::Outlet;
 pub use snapshot::{SnapshotOptions, snapshot};
 pub use target::Target;

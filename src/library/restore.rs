@@ -61,16 +61,30 @@ pub struct Request<'a> {
     pub dry_run: bool,
     /// `confirm` is going to ask somebody: who has the library open is found before, and the files are compared.
     pub asks: bool,
-    /// Is told, again and again while another process has the library open, which one that is, and how long it is waited
-    /// for at most.
-    pub waiting: &'a dyn Fn(&Holder, Duration),
+    /// Is told what is being done, once the archive is unpacked.
+    pub watch: &'a dyn Fn(Step<'_>),
+}
+
+/// What a restore is doing.
+pub enum Step<'a> {
+    /// Checking the backup, and what is there.
+    Checking,
+    /// Waiting because another process has the library open: which one, and how long it is waited for at most. Told again
+    /// and again.
+    Waiting(&'a Holder, Duration),
+    /// Keeping the library that is replaced, which has so many bytes.
+    Keeping(u64),
+    /// So many bytes more of it are packed.
+    Kept(usize),
+    /// Putting the backup in the place of the library.
+    Writing,
 }
 
 impl Request<'_> {
     /// Tells who has the library open, in a wait that began then. None of our own connections may be open.
     fn say_who(&self, library: &Path, begun: Instant) {
         if let Ok(Some(holder)) = Holder::find(library) {
-            (self.waiting)(&holder, self.timeout.saturating_sub(begun.elapsed()));
+            (self.watch)(Step::Waiting(&holder, self.timeout.saturating_sub(begun.elapsed())));
         }
     }
 }
@@ -149,9 +163,11 @@ pub fn restore(
     sweep(&place, Some(&path));
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.resources.threads)?;
+    (request.watch)(Step::Checking);
     let mut looked = look(&staged, &path, &request)?;
     // Whoever had it open may have changed what the question is about.
     if request.asks && is_there(&path)? && wait_until_free(&path, &request)? {
+        (request.watch)(Step::Checking);
         looked = look(&staged, &path, &request)?;
     }
     let target = looked.target.refused(&path)?;
@@ -246,6 +262,7 @@ fn put_in_place(
             )));
         }
         (Target::Missing, _) => {
+            (request.watch)(Step::Writing);
             outcome.moved_aside = install(staged.file, &path, None, time, request.timeout)?;
         }
         // It was made while the question was open.
@@ -260,6 +277,7 @@ fn put_in_place(
             return Err(Kind::Locked.because(changed).hint("look at it, and try again").into());
         }
         (Target::Damaged(_), _) => {
+            (request.watch)(Step::Writing);
             outcome.moved_aside = install(staged.file, &path, before, time, request.timeout)?;
         }
         (Target::Empty | Target::Library(_), Some(lock)) => {
@@ -272,16 +290,15 @@ fn put_in_place(
                     created_at: time,
                     ..request.archive.clone()
                 };
+                (request.watch)(Step::Keeping(old.database_size_bytes));
+                let kept = |bytes| (request.watch)(Step::Kept(bytes));
+                let resources = request.resources.clone();
                 outcome.safety_backup = Some(write_safety_backup(
-                    &lock,
-                    &path,
-                    old,
-                    directory,
-                    archive,
-                    request.resources.clone(),
+                    &lock, &path, old, directory, archive, resources, kept,
                 )?);
             }
             signals::check()?;
+            (request.watch)(Step::Writing);
             replace(lock, &path, &stage, &work)?;
         }
         (Target::Empty | Target::Library(_) | Target::Foreign(_) | Target::Unknown(_), lock) => {

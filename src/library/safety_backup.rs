@@ -16,6 +16,7 @@ use super::live::{Live, pages};
 const MAX_TRIES: usize = 4;
 
 /// Packs the locked library, of which `facts` are known, into a safety backup in `directory`, and flushes it to disk.
+/// `watch` is told with each page how many bytes it has.
 ///
 /// # Errors
 /// Of every kind; there is no file then, and no directory that was not there before.
@@ -26,10 +27,11 @@ pub fn write_safety_backup(
     directory: &Path,
     archive: Options,
     resources: Resources,
+    watch: impl Fn(usize),
 ) -> anyhow::Result<PathBuf> {
     sweep(directory, Some(library));
-    write(lock, &facts.clone().of_library(library), directory, archive, resources)
-        .map_err(|error| failed(directory, error))
+    let facts = facts.clone().of_library(library);
+    write(lock, &facts, directory, archive, resources, watch).map_err(|error| failed(directory, error))
 }
 
 fn write(
@@ -38,6 +40,7 @@ fn write(
     directory: &Path,
     archive: Options,
     resources: Resources,
+    watch: impl Fn(usize),
 ) -> anyhow::Result<PathBuf> {
     let time = archive.created_at;
     let new_directories = create_directory(directory)?;
@@ -49,6 +52,7 @@ fn write(
     let mut writer = Writer::new(file.file(), facts.database_size_bytes, archive, resources)?;
     pages(lock.connection(), |page| {
         signals::check()?;
+        watch(page.len());
         writer.write(page)
     })?;
     writer.finish(facts)?;

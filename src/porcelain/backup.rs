@@ -220,7 +220,10 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
         untold: true,
         ..Ends::default()
     };
+    let progress = cli::Progress::new(common.progress());
+    progress.begin("reading the archive back", None);
     let verified = run(vec![stage], ends, &common.line(), common.verbose).result;
+    progress.clear();
     verified.map_err(|error| match error.downcast::<Reported>() {
         Ok(reported) => reported.as_own("the archive that was just written can't be verified"),
         Err(error) => error,

@@ -103,10 +103,7 @@ fn not_shown(ordinary: usize, safety: usize) -> String {
     if safety > 0 {
         kinds.push(format!("{safety} safety backup{}", several(safety)));
     }
-    format!(
-        "Not shown: {}. Any name is accepted that is listed by",
-        kinds.join(" and ")
-    )
+    format!("{} not shown; any name is accepted from", kinds.join(" and "))
 }
 
 /// What is to be chosen from.

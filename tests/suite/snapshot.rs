@@ -587,7 +587,7 @@ fn progress_does_not_change_the_stream() {
     let mut running = cmd.env("TERM", "xterm").start();
     // As long as nobody reads on it can't end, however slowly it draws.
     let head = running.take(100_000);
-    terminal.wait_for(" of 4.0 MB");
+    terminal.wait_for("copying");
     let shown = std::thread::spawn(|| terminal.rest());
     let rest = running.finish().ok().stdout;
     same("on a terminal", &[head, rest].concat(), &read(world.library()));

@@ -376,7 +376,7 @@ impl Shelf {
             "more than {rows} lines: {lines:#?}"
         );
         // Only what is a command to paste may be wider than the terminal.
-        let table = lines.iter().filter(|line| !line.starts_with("Not shown: "));
+        let table = lines.iter().filter(|line| !line.contains(" not shown; "));
         table.for_each(|line| assert!(line.width() <= columns.into(), "wider than {columns}: {line}"));
         Question {
             running,
@@ -434,7 +434,7 @@ fn choosing_shows_the_newest_last_on_one_screen() {
         let hidden = 28 - numbers[3];
         let note = &question.lines[1];
         assert!(
-            note.starts_with(&format!("Not shown: {hidden} older backups. ")),
+            note.starts_with(&format!("{hidden} older backups not shown; ")),
             "{note}"
         );
         assert!(note.ends_with("vpo-library backups"), "{note}");
@@ -572,4 +572,179 @@ fn the_latest_that_was_chosen_is_damaged() {
     out.exits(46);
     assert!(shown.contains("hint: restore the next older backup: "), "{shown}");
     assert!(shown.contains(&shelf.stem(30)), "{shown}");
+}
+
+/// What is left on a terminal of what was written to it, line by line, and all that ever stood in a line. Nothing may
+/// wrap, and nothing is known but going to the beginning of a line and erasing what follows.
+#[track_caller]
+fn screen(bytes: &str, columns: usize) -> (Vec<String>, Vec<String>) {
+    let (mut lines, mut line, mut at) = (Vec::new(), Vec::new(), 0);
+    let mut stood = Vec::new();
+    let mut rest = bytes;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\r' => at = 0,
+            '\n' => {
+                lines.push(line.iter().collect());
+                (line, at) = (Vec::new(), 0);
+            }
+            '\x1b' => {
+                rest = rest.strip_prefix("[K").expect("nothing but erasing");
+                line.truncate(at);
+                let text: String = line.iter().collect();
+                if !text.is_empty() {
+                    stood.push(text);
+                }
+            }
+            c => {
+                line.truncate(at.max(line.len()));
+                match line.get_mut(at) {
+                    Some(cell) => *cell = c,
+                    None => line.push(c),
+                }
+                at += 1;
+                assert!(at < columns, "the line is full: {line:?}");
+            }
+        }
+    }
+    assert!(line.is_empty(), "left behind: {line:?}");
+    (lines, stood)
+}
+
+/// Runs a program with standard error, or all that it prints, on a terminal, and gives what is shown.
+#[track_caller]
+fn watched(cmd: Cmd, streams: &[Stream], columns: u16, code: i32) -> String {
+    let (cmd, terminal) = cmd.env("NO_COLOR", "1").terminal(streams);
+    terminal.resize(columns);
+    let running = cmd.start();
+    let shown = std::thread::spawn(|| terminal.rest());
+    let out = running.finish();
+    let shown = shown.join().unwrap();
+    assert_eq!(out.status.code(), Some(code), "{shown}");
+    shown
+}
+
+/// The line stood at 100 % while something else was done, began with `0 B/s 0s`, and told nothing of how many archives.
+#[test]
+fn progress_says_what_is_done() {
+    let several = || {
+        let shelf = Shelf::new();
+        for hours in [5, 30, 60] {
+            shelf.put(hours, 7, 1);
+        }
+        write(shelf.path(&shelf.stem(40)), b"text");
+        shelf
+    };
+    let in_order = |stood: &[String], wanted: &[&str]| {
+        let mut stood_in_order = stood.iter();
+        for text in wanted {
+            assert!(
+                stood_in_order.any(|line| line.starts_with(text)),
+                "{text} is not in {stood:#?}"
+            );
+        }
+        for line in stood {
+            assert!(
+                !line.contains("100%") && !line.contains(" 0 B/s") && !line.contains(" 0 s"),
+                "{stood:#?}"
+            );
+        }
+    };
+    for columns in [20, 80] {
+        let shelf = several();
+        let vpo = |args: &[&str]| shelf.world.cmd("vpo-library").args(args).env("TERM", "xterm");
+        let (lines, stood) = screen(&watched(vpo(&["verify"]), &[Stream::Err], columns, 46), columns.into());
+        assert_eq!(lines, [""; 0]);
+        in_order(
+            &stood,
+            &[
+                "verifying 1 of 4",
+                "checking  1 of 4",
+                "verifying 2 of 4",
+                "checking  2 of 4",
+                "verifying 3 of 4",
+                "verifying 4 of 4",
+                "checking  4 of 4",
+            ],
+        );
+        let shown = watched(vpo(&["restore", "--yes", "latest"]), &[Stream::Err], columns, 0);
+        let (lines, stood) = screen(&shown, columns.into());
+        assert_eq!(lines, [""; 0]);
+        let steps = ["unpacking", "checking", "keeping the old li", "writing the library"];
+        in_order(&stood, &steps);
+        let shown = watched(vpo(&["backup", "--verify"]), &[Stream::Err], columns, 0);
+        let (lines, stood) = screen(&shown, columns.into());
+        assert_eq!(lines, [""; 0]);
+        in_order(&stood, &["copying", "checking the libr", "reading the archi"]);
+    }
+    // A report on the same terminal is not written into the line.
+    let shelf = several();
+    let verify = shelf.world.cmd("vpo-library").arg("verify").env("TERM", "xterm");
+    let shown = watched(verify, &[Stream::Out, Stream::Err], 300, 46);
+    let (lines, _) = screen(&shown, 300);
+    let words: Vec<_> = lines.iter().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(words, ["ok", "ok", "bad", "ok"], "{lines:#?}");
+    // The others draw when they are asked to, and standard input has no length.
+    let plumbing = |program: &str| shelf.world.cmd(program).arg("--progress").env("TERM", "xterm");
+    let archive = read(shelf.path(&shelf.stem(5)));
+    for (cmd, steps) in [
+        (
+            plumbing("vpo-pack").stdin_file(&shelf.world.library()),
+            &["packing"][..],
+        ),
+        (
+            plumbing("vpo-verify").input(&archive),
+            &["verifying", "checking the database"],
+        ),
+        (
+            plumbing("vpo-verify").args(["--save", "saved.tar.gz"]).input(&archive),
+            &["verifying", "checking the database"],
+        ),
+        (
+            plumbing("vpo-unpack-restore").arg("--dry-run").input(&archive),
+            &["unpacking", "checking"],
+        ),
+    ] {
+        let (lines, stood) = screen(&watched(cmd, &[Stream::Err], 80, 0), 80);
+        assert_eq!(lines, [""; 0]);
+        in_order(&stood, steps);
+        assert!(
+            !stood
+                .iter()
+                .any(|line| line.starts_with("verifying") && line.contains('%')),
+            "{stood:#?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_drawn_where_it_would_not_be_seen() {
+    let shelf = Shelf::new();
+    shelf.put(5, 7, 1);
+    let commands = [&["backup"][..], &["verify"], &["restore", "--yes", "latest"]];
+    for args in commands {
+        let vpo = |more: &[&str]| shelf.world.cmd("vpo-library").args([args, more].concat());
+        for (cmd, streams) in [
+            (vpo(&[]).env("TERM", "xterm"), &[Stream::Out][..]),
+            (vpo(&[]).env("TERM", "dumb"), &[Stream::Err]),
+            (vpo(&[]), &[Stream::Err]),
+            (vpo(&["-q"]).env("TERM", "xterm"), &[Stream::Err]),
+            (vpo(&["--json"]).env("TERM", "xterm"), &[Stream::Err]),
+        ] {
+            let shown = watched(cmd, streams, 300, 0);
+            assert!(
+                !shown.contains('\x1b') && !shown.replace("\r\n", "").contains('\r'),
+                "{args:?}: {shown:?}"
+            );
+        }
+        let piped = vpo(&[]).env("TERM", "xterm").run().ok();
+        assert!(!piped.stderr.contains('\r'), "{}", piped.stderr);
+    }
+    let quiet = shelf
+        .world
+        .cmd("vpo-verify")
+        .args(["--progress", "-q"])
+        .arg(shelf.world.backups());
+    assert_eq!(watched(quiet.env("TERM", "xterm"), &[Stream::Err], 80, 0), "");
 }
