@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use anyhow::Context;
 
-use crate::failure::{Kind, full_directory, kind};
+use crate::failure::{Kind, full_directory, kind, with_hint};
 use crate::files::Inputs;
 
 /// Bytes that VPO's configuration may have; it has a few kilobytes.
@@ -45,24 +45,30 @@ pub fn scratch_directory() -> PathBuf {
     path_variable("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
-/// An error as it is, but where the directory for temporary files has no room it says which that is and what to do.
+/// An error as it is, but where the directory for temporary files is missing or has no room it says which that is and
+/// what to do.
 pub fn with_scratch_named(error: anyhow::Error) -> anyhow::Error {
     let scratch = scratch_directory();
-    if kind(&error) != Kind::NoSpace || full_directory(&error) != Some(&scratch) {
-        return error;
-    }
     let set = match variable("TMPDIR") {
         Some(_) => "TMPDIR is",
         None => "TMPDIR is not set, so it is",
     };
-    Kind::NoSpace
-        .because("no space for temporary files")
-        .hint(format!(
-            "set TMPDIR to a directory with more room; {set} '{}'",
-            scratch.display()
-        ))
-        .source(error)
-        .into()
+    let choose = |directory| format!("set TMPDIR to {directory}; {set} '{}'", scratch.display());
+    let not_found = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<io::Error>();
+        error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    match kind(&error) {
+        Kind::NoSpace if full_directory(&error) == Some(&scratch) => Kind::NoSpace
+            .because("no space for temporary files")
+            .hint(choose("a directory with more room"))
+            .source(error)
+            .into(),
+        Kind::Failed if error.chain().any(not_found) && !scratch.exists() => {
+            with_hint(error, choose("a directory that exists"))
+        }
+        _ => error,
+    }
 }
 
 /// The path that an option was given; a leading `~/` is expanded, for a shell leaves that of `--option=~/x` alone.
@@ -158,13 +164,23 @@ fn unparsable(config: &Path, why: &str) -> anyhow::Error {
 
 /// `~/.vpo`
 fn vpo_home() -> anyhow::Result<PathBuf> {
-    let home = std::env::home_dir().filter(|home| !home.as_os_str().is_empty());
-    let home = home.ok_or_else(|| {
+    let named = home().filter(|home| !home.as_os_str().is_empty());
+    let home = named.ok_or_else(|| {
         Kind::Usage
             .because("cannot tell where your home directory is")
             .hint("set HOME, or name the library with --db")
     })?;
     Ok(home.join(".vpo"))
+}
+
+/// `HOME`, else what the system's list of users says. A static program does not ask: glibc would load modules of the
+/// system for that, and those have to be of the very glibc that the program was linked with (NSS in
+/// <https://sourceware.org/glibc/wiki/FAQ>).
+fn home() -> Option<PathBuf> {
+    match cfg!(all(target_feature = "crt-static", target_env = "gnu")) {
+        true => std::env::var_os("HOME").map(PathBuf::from),
+        false => std::env::home_dir(),
+    }
 }
 
 /// Expands a leading `~` or `~/`, as VPO does. `~user` is left alone.
@@ -173,7 +189,7 @@ fn expand(path: &Path) -> PathBuf {
     if bytes != b"~" && !bytes.starts_with(b"~/") {
         return path.to_owned();
     }
-    match std::env::home_dir() {
+    match home() {
         Some(home) => home.join(path.strip_prefix("~").unwrap_or(path)),
         None => path.to_owned(),
     }

@@ -391,6 +391,30 @@ fn no_room_for_temporary_files() {
     });
 }
 
+/// On a machine without /tmp, "No such file or directory" alone did not tell that TMPDIR names another one.
+#[test]
+fn no_directory_for_temporary_files() {
+    let world = World::new();
+    world.default_library();
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    let missing = world.path("missing").display().to_string();
+    for (program, args) in [
+        ("vpo-pack", &[][..]),
+        ("vpo-verify", &["a.tar.gz"]),
+        ("vpo-verify", &["-q", "a.tar.gz"]),
+        ("vpo-diff", &["a.tar.gz", "a.tar.gz"]),
+    ] {
+        let cmd = world.cmd(program).args(args).env("TMPDIR", &missing);
+        let out = cmd.input(&read(world.library())).run().exits(40);
+        let hint = format!("set TMPDIR to a directory that exists; TMPDIR is '{missing}'");
+        assert_eq!(out.hint(), hint, "{program}");
+    }
+    // What is missing elsewhere has nothing to do with it.
+    let save = world.cmd("vpo-verify").args(["--save", "nowhere/x.tar.gz"]);
+    let out = save.input(&read(world.path("a.tar.gz"))).run().exits(20);
+    assert!(!out.stderr.contains("TMPDIR"), "{}", out.stderr);
+}
+
 /// Ctrl-D left the prompt of the shell behind the question.
 #[test]
 fn ctrl_d_ends_the_line_of_a_question() {
