@@ -615,14 +615,7 @@ fn what_is_no_file() {
     std::fs::create_dir(&dir).unwrap();
     let named = |n: u32| dir.join(format!("vpo-library-2026-02-05T14302{n}Z.tar.gz"));
     std::fs::create_dir(named(0)).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        named(1),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR,
-        0,
-    )
-    .unwrap();
+    world.tool("mkfifo").arg(named(1)).run().ok();
     let _listener = std::os::unix::net::UnixListener::bind(world.path("s")).unwrap();
     std::fs::rename(world.path("s"), named(2)).unwrap();
     symlink("/dev/zero", named(3)).unwrap();
@@ -962,14 +955,7 @@ fn planted_links_are_not_followed() {
         symlink(&victim, place.join(".vpo-aaaaaaaaaaaa.tmp")).unwrap();
         std::fs::create_dir(place.join(".vpo-bbbbbbbbbbbb.tmp")).unwrap();
         let fifo = place.join(".vpo-cccccccccccc.tmp");
-        rustix::fs::mknodat(
-            rustix::fs::CWD,
-            fifo,
-            rustix::fs::FileType::Fifo,
-            rustix::fs::Mode::RUSR,
-            0,
-        )
-        .unwrap();
+        world.tool("mkfifo").arg(fifo).run().ok();
         symlink(&victim, place.join(".vpo-dddddddddddd.tmp-wal")).unwrap();
     }
     world.verify(&good).ok();

@@ -14,17 +14,6 @@ fn opened(path: &Path) -> File {
     File::options().read(true).write(true).open(path).unwrap()
 }
 
-fn make_fifo(path: &Path) {
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
-}
-
 /// A shell sets something up and becomes the program.
 fn by_shell(world: &World, setup: &str, program: &str) -> Cmd {
     let script = format!("{setup}\nexec \"$0\" \"$@\"");
@@ -371,7 +360,7 @@ fn a_fifo_without_a_reader() {
     for journal in [Journal::Wal, Journal::Delete] {
         let world = World::new();
         world.make_library(&Sample { journal, ..files(100) });
-        make_fifo(&world.path("fifo"));
+        world.tool("mkfifo").arg("fifo").run().ok();
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
             unchanged(&world.home(), || {
                 let snapshot = world.cmd("vpo-snapshot").args(["-v", "--stats", "fifo"]);
@@ -414,7 +403,7 @@ fn the_facts_go_through_a_fifo() {
     for journal in [Journal::Wal, Journal::Delete] {
         let world = World::new();
         world.make_library(&Sample { journal, ..files(1000) });
-        make_fifo(&world.path("fifo"));
+        world.tool("mkfifo").arg("fifo").run().ok();
         let snapshot = world.cmd("vpo-snapshot").args(["--stats", "fifo"]);
         let pack = world.cmd("vpo-pack").args(["--stats", "fifo"]);
         let archive = pipeline([snapshot, pack]).ok();
@@ -467,7 +456,7 @@ fn a_restore_from_a_fifo() {
     world.default_library();
     let archive = world.archive_of(&world.library());
     write(world.path("a.tar.gz"), &archive);
-    make_fifo(&world.path("fifo"));
+    world.tool("mkfifo").arg("fifo").run().ok();
     for (command, db) in [("restore", "--db=new.db"), ("verify", "--db=x")] {
         // Its first byte is wanted before the program starts; it dies if the first reader goes away.
         let writer = world.tool("sh").args(["-c", "cat a.tar.gz > fifo"]).start();
