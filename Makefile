@@ -18,7 +18,7 @@ SIZES = 100M
 FUZZ_SECONDS = 60
 
 PROGRAMS = vpo-snapshot vpo-pack vpo-verify vpo-unpack-restore vpo-ls-backups vpo-diff vpo-library
-SCRIPTS = .ci/audit .ci/run completions/vpo-library.bash examples/demo.sh fuzz/run \
+SCRIPTS = .ci/audit .ci/macos .ci/run completions/vpo-library.bash examples/demo.sh fuzz/run \
 	packaging/deb packaging/dist packaging/settings packaging/static packaging/try-deb
 
 all: toolchain

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::place::{PROGRAMS, Place, has_tools, project};
 
 /// The files below a directory, as they would be named there.
-fn files(root: &Path) -> BTreeSet<String> {
+pub fn files(root: &Path) -> BTreeSet<String> {
     let mut files = BTreeSet::new();
     let mut todo = vec![root.to_owned()];
     while let Some(directory) = todo.pop() {
@@ -20,6 +20,29 @@ fn files(root: &Path) -> BTreeSet<String> {
         }
     }
     files
+}
+
+/// What `make install` and `make install-systemd` put below a prefix: with what is behind the names of manual pages, and
+/// the directory in which zsh looks.
+pub fn tree(prefix: &str, page: &str, zsh: &str) -> BTreeSet<String> {
+    let mut tree = BTreeSet::from([format!("share/zsh/{zsh}/_vpo-library")]);
+    for (name, _) in PROGRAMS {
+        tree.insert(format!("bin/{name}"));
+        tree.insert(format!("share/bash-completion/completions/{name}"));
+        tree.insert(format!("share/fish/vendor_completions.d/{name}.fish"));
+    }
+    let names = |directory: &str| {
+        let entries = std::fs::read_dir(project(directory)).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap())
+    };
+    for name in names("man").filter(|name| name != "schemas") {
+        let (_, section) = name.rsplit_once('.').unwrap();
+        tree.insert(format!("share/man/man{section}/{name}{page}"));
+    }
+    tree.extend(names("man/schemas").map(|name| format!("share/vpo-library/schemas/{name}")));
+    tree.extend(names("systemd").map(|name| format!("lib/systemd/user/{name}")));
+    assert!(tree.len() > 45, "{tree:?}");
+    tree.into_iter().map(|file| format!("{prefix}{file}")).collect()
 }
 
 #[test]
@@ -47,30 +70,7 @@ fn a_complete_tree_and_nothing_left_of_it() {
     };
     make("install install-systemd");
 
-    let mut expected = BTreeSet::from([
-        "usr/share/zsh/site-functions/_vpo-library".to_owned(),
-        "usr/lib/systemd/user/vpo-library-backup.service".to_owned(),
-        "usr/lib/systemd/user/vpo-library-backup.timer".to_owned(),
-        "usr/lib/systemd/user/vpo-library-prune.service".to_owned(),
-        "usr/lib/systemd/user/vpo-library-prune.timer".to_owned(),
-    ]);
-    for (name, _) in PROGRAMS {
-        expected.insert(format!("usr/bin/{name}"));
-        expected.insert(format!("usr/share/bash-completion/completions/{name}"));
-        expected.insert(format!("usr/share/fish/vendor_completions.d/{name}.fish"));
-    }
-    for entry in std::fs::read_dir(project("man")).unwrap() {
-        let path = entry.unwrap().path();
-        let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if let Some(section) = path.extension() {
-            expected.insert(format!("usr/share/man/man{}/{name}", section.display()));
-        }
-    }
-    for entry in std::fs::read_dir(project("man/schemas")).unwrap() {
-        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
-        expected.insert(format!("usr/share/vpo-library/schemas/{name}"));
-    }
-    assert_eq!(files(&root), expected);
+    assert_eq!(files(&root), tree("usr/", "", "site-functions"));
 
     // Everybody can read it.
     let closed = place

@@ -9,5 +9,6 @@ mod place;
 mod completions;
 mod installed;
 mod options;
+mod packages;
 mod schema;
 mod units;
