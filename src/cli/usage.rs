@@ -5,10 +5,20 @@ use std::collections::BTreeMap;
 
 use lexopt::Arg;
 
+/// The lines of a help text without its examples, which end at an empty line: what they run has options of its own.
+fn without_examples(usage: &str) -> impl Iterator<Item = &str> {
+    let mut examples = false;
+    usage.lines().filter(move |line| {
+        examples = (examples || *line == "examples:") && !line.is_empty();
+        !examples
+    })
+}
+
 /// The options of a help text by their names, dashes included, and whether they take a value.
 fn options(usage: &str) -> BTreeMap<&str, bool> {
     let mut options = BTreeMap::new();
-    for line in usage.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
+    let lines = without_examples(usage).map(str::trim_start);
+    for line in lines.filter(|line| line.starts_with('-')) {
         // Two spaces stand before the description, unless the name is too long for that.
         let mut words = line.split("  ").next().unwrap_or_default().split(' ').peekable();
         let mut names = Vec::new();
@@ -79,6 +89,11 @@ mod tests {
     const USAGE: &str = "\
 usage: x [options]
 
+examples:
+  x \\
+    --of-another FILE
+
+options:
   -o, --output FILE     write to FILE
       --json            report as JSON
       --format FORM     text or json
@@ -87,6 +102,12 @@ usage: x [options]
       --no-such-long-option
                         that has no room
 ";
+
+    /// An option at the beginning of an example's line would be one of the program.
+    #[test]
+    fn examples_have_no_options_of_the_program() {
+        assert!(!lists(USAGE, "--of-another") && lists(USAGE, "--output") && lists(USAGE, "-q"));
+    }
 
     /// What asks for JSON was guessed from the arguments once: the value of an option, too, and never a bundle.
     #[test]
