@@ -24,8 +24,36 @@ function __vpo_library_is --description "True if the command of vpo-library is t
     test "$argv" = "$(__vpo_library_command)"
 end
 
-function __vpo_library_backups --description "The backups of the backup directory, by their names alone"
+function __vpo_library_age --description "How long ago a time of a name was, on a line"
+    set -l t (string match -r -- '^(\d{4})-(\d\d)-(\d\d)T(\d\d)-?(\d\d)-?(\d\d)Z' $argv)
+    # The years begin in March, so that a leap day ends one. Counted are the days since the year 0.
+    set -l year $t[2]
+    set -l month $t[3]
+    if test $month -lt 3
+        set year (math $year - 1)
+        set month (math $month + 12)
+    end
+    set -l days (math "365 * $year + floor($year / 4) - floor($year / 100) + floor($year / 400)" \
+        "+ floor((153 * ($month - 3) + 2) / 5) + $t[4]")
+    # 719469 of them were before 1970.
+    set -l seconds (math (date +%s) "- (($days - 719469) * 86400 + $t[5] * 3600 + $t[6] * 60 + $t[7])")
+    set -l sizes 31536000 2592000 86400 3600 60
+    set -l units year month day hour minute
+    for i in (seq (count $units))
+        if test $seconds -ge $sizes[$i]
+            set -l n (math "floor($seconds / $sizes[$i])")
+            test $n -eq 1; and echo "1 $units[$i] ago"; or echo "$n $units[$i]s ago"
+            return
+        end
+    end
+    test $seconds -ge 0; and echo 'just now'; or echo
+end
+
+# By their times, which 'restore', 'verify' and 'diff' take as names; by their whole names for who has begun one, and
+# where a name holds no time.
+function __vpo_library_backups --description "The backups, newest first and safety backups last, with their ages"
     set -l words (commandline -opc)
+    set -l current (commandline -ct)
     set -l directory
     for i in (seq (count $words))
         switch $words[$i]
@@ -35,7 +63,28 @@ function __vpo_library_backups --description "The backups of the backup director
                 set directory --path (string replace -r '^--backup-dir=' '' -- $words[$i] | string replace -r '^~' $HOME)
         end
     end
-    vpo-ls-backups --names $directory 2>/dev/null | string replace -r '.*/' ''
+    printf '%s\t%s\n' latest 'the newest backup' replaced 'the newest safety backup'
+    set -l replaced
+    for name in (vpo-ls-backups --names $directory 2>/dev/null | string replace -r '.*/' '')
+        set -l form '^vpo-library-(\d{4}-\d\d-\d\dT[\d-]{6,8}Z(?:-replaced)?(?:-\d+)?)\.tar\.gz$'
+        set -l time (string match -r -- $form $name)[2]
+        set -l word $name
+        set -l age backup
+        if test -n "$time"
+            set age (__vpo_library_age $time)
+            string match -q 'v*' -- $current; or set word $time
+        end
+        if string match -q '*-replaced*' -- $time
+            set -a replaced $word\t$age
+        else
+            echo $word\t$age
+        end
+    end
+    string join \n -- $replaced
+end
+
+function __vpo_library_takes_backups --description "True if the operands of the command are backups"
+    contains -- (__vpo_library_command) restore verify diff
 end
 
 function __vpo_library_archives --description "Files that may be backups, and directories"
@@ -172,7 +221,5 @@ complete -c vpo-library -n '__vpo_library_is prune' -s y -l yes -d 'without a qu
 complete -c vpo-library -n '__vpo_library_is prune' -l dry-run -d 'show what would go'
 complete -c vpo-library -n '__vpo_library_is prune' -l no-verify -d 'do not look at the newest backups first'
 complete -c vpo-library -n '__vpo_library_is diff' -l stat -d 'the counts alone, and the rows of other tables'
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -a latest -d 'the newest backup'
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -a replaced -d 'the newest safety backup'
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -k -a '(__vpo_library_backups)' -d backup
-complete -c vpo-library -n '__vpo_library_is restore; or __vpo_library_is verify; or __vpo_library_is diff' -a '(__vpo_library_archives)'
+complete -c vpo-library -n __vpo_library_takes_backups -a '(__vpo_library_archives)'
+complete -c vpo-library -n __vpo_library_takes_backups -k -a '(__vpo_library_backups)'
