@@ -219,6 +219,13 @@ impl Place {
         self.sh(script)
     }
 
+    /// Runs lines that stand in the README, with a path of this place instead of one that they give.
+    #[track_caller]
+    pub fn readme_as(&self, script: &str, theirs: &str, ours: &str) -> Ran {
+        in_readme(script);
+        self.sh(&script.replace(theirs, ours))
+    }
+
     /// Changes the library as an accident would: half of what it knows is gone. Gives the content of before.
     pub fn accident(&self) -> String {
         let before = content(&self.library());
