@@ -70,7 +70,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         DiffError::New(error) => new.explain(error),
         DiffError::Sink(error) => error,
     });
-    // Before the rest of the report goes to somebody who may be slow.
+    // Before the rest of the report goes to a reader who may be slow.
     let closed = old.close().and(new.close());
     match compared.and_then(|compared| closed.map(|()| compared)) {
         Ok((counts, tables)) => {

@@ -1,4 +1,4 @@
-//! `vpo-ls-backups`: lists the archives of a directory.
+//! `vpo-ls-backups`: lists the archives in a directory.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -125,7 +125,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What keep rules, if there are any, say of each backup; with `--expired`, only what they let go is left of `backups`.
+/// What keep rules, if there are any, say about each backup; with `--expired`, only expired ones remain in `backups`.
 fn decide(config: &Config, backups: &mut Vec<Backup>, now: Time) -> Option<Vec<Verdict>> {
     if config.rules.is_empty() {
         return None;

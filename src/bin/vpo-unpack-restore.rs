@@ -126,7 +126,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             (false, true) => {}
             (false, false) => cli::confirm(plan, &config.archive, safety_directory)?,
         }
-        // What is done from here on is told before a signal ends the program.
+        // What is done from here on is reported before a signal ends the program.
         deferral = Some(Deferral::new());
         Ok(())
     });
@@ -157,7 +157,7 @@ impl Config {
     /// Where the replaced library is kept.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if there is something to keep, and it can't be told where.
+    /// [`Kind::Usage`] if there is something to keep, and no place for it is known.
     fn safety_directory(&self, library: &Path) -> anyhow::Result<Option<PathBuf>> {
         if !self.safety_backup {
             return Ok(None);

@@ -94,7 +94,7 @@ fn verify(config: &Config, path: &Path, open: backups::Open, report: &mut Verify
     if config.verbose {
         cli::note(&format!("vpo-verify: reading '{}'", path.display()));
     }
-    // That the input is a terminal is the fault of the call, not of an archive.
+    // If the input is a terminal, that is the caller's fault, not an archive's.
     let (input, size) = if path == "-" {
         (Ok(cli::binary_input("an archive", HINT)?), None)
     } else {
@@ -112,7 +112,7 @@ fn verify(config: &Config, path: &Path, open: backups::Open, report: &mut Verify
     }
 }
 
-/// Checks an archive; `problems` is what a full check found besides.
+/// Checks an archive; `problems` receives what a full check found.
 fn check(config: &Config, input: Box<dyn Read>, problems: &mut Option<Vec<Problem>>) -> anyhow::Result<Contents> {
     if !config.database_check {
         return backups::check_archive(input, cli::cores());

@@ -1,4 +1,4 @@
-//! The help texts of `vpo-library`: one a command, and one of all together.
+//! The help texts of `vpo-library`: one for each command, and one for all together.
 
 /// The help of a command.
 pub struct Help {
@@ -10,7 +10,7 @@ pub struct Help {
     /// What it does, before the examples.
     about: &'static str,
     examples: &'static str,
-    /// What is to be known before the options; it may be empty.
+    /// What to know before the options; it may be empty.
     details: &'static str,
     options: &'static str,
 }
