@@ -336,8 +336,8 @@ fn remove_journal(path: &Path) -> anyhow::Result<()> {
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> anyhow::Result<()>;
 
-/// The pages of the library as they stand in its file, below SQLite: its log has been written back. Only as many as the
-/// stage has, which is what its header tells: a run that was killed before SQLite cut the file leaves more, of no use.
+/// The pages of the library as they are in its file, beneath SQLite: its log has been written back. Only as many as the
+/// stage has, which its header says: a run that was killed before SQLite truncated the file leaves unused ones after them.
 fn pages_of_file(mut file: &File, stage: &Stage<'_>, sink: Sink<'_>) -> anyhow::Result<()> {
     let failed = "what it holds now can't be read";
     file.seek(SeekFrom::Start(0)).context(failed)?;

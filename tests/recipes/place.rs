@@ -24,7 +24,7 @@ pub const PROGRAMS: [(&str, &str); 7] = [
     ("vpo-library", env!("CARGO_BIN_EXE_vpo-library")),
 ];
 
-/// Nothing here takes so long, unless it hangs.
+/// Nothing here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Where other people's programs are; sshd is among the administrator's.

@@ -208,7 +208,7 @@ fn a_connection_that_is_cut_leaves_nothing() {
         command.args(["-c", script]).stdin(Stdio::piped()).process_group(0);
         let mut client = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut pipe = client.stdin.take().unwrap();
-        // All but the last byte: nothing but the end is missing.
+        // All but the last byte: only the end is missing.
         pipe.write_all(&bytes[..length - 1]).unwrap();
         let mut process = None;
         wait_until("vpo-verify runs there", || {
