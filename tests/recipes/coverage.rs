@@ -42,11 +42,14 @@ const ELSEWHERE: [(&str, &str); 18] = [
     ("sudo apt install ./target/debian/vpo-library_*.deb", "needs root"),
     ("make static", "builds"),
     (
-        "tar xJf target/dist/vpo-library-*-linux.tar.xz -C ~/.local --strip-components=1",
-        "of what is built",
+        "tar xJf target/dist/vpo-library-*-linux.tar.xz -C /tmp",
+        "needs what the line before builds",
     ),
-    ("tar xJf target/dist/vpo-library-*-linux.tar.xz", "of what is built"),
-    ("scp -r vpo-library-*/bin nas:", "of what is built"),
+    (
+        "sudo cp -r /tmp/vpo-library-*-linux/{bin,lib,share} /usr/local/",
+        "needs root",
+    ),
+    ("scp -r /tmp/vpo-library-*-linux/bin nas:", "needs what is built"),
 ];
 
 /// The command lines of a manual page: behind `.Dl $`, and in displays behind `$`, with the lines that continue them.
