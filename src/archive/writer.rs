@@ -40,8 +40,8 @@ pub struct Options {
 pub struct Resources {
     /// Threads that compress.
     pub threads: NonZero<usize>,
-    /// An earlier archive, whose members are copied where they hold the same. With [`Reusable::Same`] that makes no
-    /// difference to the bytes.
+    /// An earlier archive, whose members are copied where they hold the same bytes. With [`Reusable::Same`] that makes
+    /// no difference to the bytes.
     ///
     /// [`Reusable::Same`]: super::Reusable::Same
     pub reuse: Option<Reuse>,

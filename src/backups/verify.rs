@@ -57,7 +57,7 @@ pub fn named(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
     Ok((backups.into_iter().map(|backup| backup.path).collect(), open_regular))
 }
 
-/// Checks everything but the database's inside, which needs no space on disk.
+/// Checks everything except the database's content, which needs no space on disk.
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; an I/O error of the input.
