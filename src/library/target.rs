@@ -93,7 +93,7 @@ impl Target {
         look().unwrap_or_else(|error| (Self::from_error(error), None))
     }
 
-    /// The error of what is never touched.
+    /// The error for what is never touched.
     pub fn refused(self, path: &Path) -> anyhow::Result<Self> {
         match self {
             Target::Unknown(error) => Err(error),
