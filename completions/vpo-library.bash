@@ -1,4 +1,4 @@
-# bash completion of vpo-library and the six programs that it runs. Needs bash 4 and nothing else.
+# bash completion of vpo-library and the six programs that it runs. Needs bash 4 and sort(1).
 
 # The directory of the backups, as far as the command line names one: what vpo-ls-backups has to be told.
 _vpo_library_directory() {
@@ -23,14 +23,28 @@ _vpo_library_directory() {
     done
 }
 
-# The names of the backups, without their directory: 'restore' and 'verify' find them there.
+# The backups, newest first and safety backups last: by their times, which 'restore', 'verify' and 'diff' take as names;
+# by their whole names for who has begun one, and where a name holds no time.
 _vpo_library_backups() {
-    local directory name
+    local directory name time replaced=()
+    local form='^vpo-library-([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9-]{6,8}Z(-replaced)?(-[0-9]+)?)\.tar\.gz$'
     _vpo_library_directory
+    # Bash 4.4 can keep the order.
+    compopt -o nosort 2>/dev/null
+    _vpo_library_words 'latest replaced'
     while IFS= read -r name; do
-        name=${name##*/}
-        [[ $name == "$current"* ]] && COMPREPLY+=("$name")
+        name=${name##*/} time=''
+        [[ $name =~ $form ]] && time=${BASH_REMATCH[1]}
+        [[ $current == v* ]] || name=${time:-$name}
+        [[ $name == "$current"* ]] || continue
+        if [[ $time == *-replaced* ]]; then
+            replaced+=("$name")
+        else
+            COMPREPLY+=("$name")
+        fi
     done < <(vpo-ls-backups --names "${directory[@]}" 2>/dev/null)
+    COMPREPLY+=("${replaced[@]}")
+    _vpo_library_files .tar.gz
 }
 
 _vpo_library_words() {
@@ -55,7 +69,7 @@ _vpo_library_paths() {
         if [[ -z $2 || $name == *"$2" || -d $name || ($name == '~/'* && -d $HOME/${name#*/}) ]]; then
             COMPREPLY+=("$name")
         fi
-    done < <(compgen "$1" -- "$unquoted")
+    done < <(compgen "$1" -- "$unquoted" | sort)
 }
 
 _vpo_library_files() {
@@ -144,16 +158,7 @@ _vpo_library() {
     case $program${command:+ $command} in
         vpo-library) _vpo_library_words 'backup restore backups verify diff prune help' ;;
         'vpo-library help') _vpo_library_words 'backup restore backups verify diff prune' ;;
-        'vpo-library restore' | 'vpo-library diff')
-            _vpo_library_words 'latest replaced'
-            _vpo_library_backups
-            _vpo_library_files .tar.gz
-            ;;
-        'vpo-library verify')
-            _vpo_library_words 'latest replaced'
-            _vpo_library_backups
-            _vpo_library_files .tar.gz
-            ;;
+        'vpo-library restore' | 'vpo-library verify' | 'vpo-library diff') _vpo_library_backups ;;
         vpo-verify | vpo-unpack-restore) _vpo_library_files .tar.gz ;;
         vpo-ls-backups) _vpo_library_directories ;;
         vpo-snapshot | vpo-diff) _vpo_library_files '' ;;

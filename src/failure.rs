@@ -1,4 +1,4 @@
-//! What can go wrong, told apart as far as a caller has to: the kinds are the exit codes of the contract.
+//! What can go wrong, as finely as callers need: the kinds are the exit codes of the contract.
 
 use std::path::{Path, PathBuf};
 use std::{fmt, io};
@@ -6,7 +6,7 @@ use std::{fmt, io};
 /// The kinds of failure. The number of each is the exit status of a program that ends with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The person said no, or could not be asked; also whatever has no code of its own.
+    /// The person said no, or could not be asked; also any failure without a code of its own.
     Declined = 1,
     /// The command line or `config.toml` makes no sense.
     Usage = 2,
@@ -66,7 +66,7 @@ impl Kind {
     }
 }
 
-/// An error with its exit code and, where it helps, a hint at the next step.
+/// An error with its exit code and, where it helps, a hint about the next step.
 #[derive(Debug)]
 pub struct Failure {
     kind: Kind,
@@ -77,14 +77,14 @@ pub struct Failure {
     source: Option<anyhow::Error>,
 }
 
-/// A next step that takes a command: only the command-line layer knows how the person would type it.
+/// A next step that needs a command: only the command-line layer knows how the person would type it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Advice {
-    /// The library is damaged; the newest backup can take its place.
+    /// The library is damaged; the newest backup can replace it.
     RestoreLatest,
-    /// The library that is to be replaced can't be kept where it should be.
+    /// The library to be replaced can't be kept where it should be.
     KeepElsewhere,
-    /// This database is to be read by `vpo-snapshot`, not as a file.
+    /// This database must be read by `vpo-snapshot`, not as a file.
     Snapshot(PathBuf),
 }
 
@@ -95,13 +95,13 @@ impl Failure {
         self
     }
 
-    /// Adds the directory that has no room.
+    /// Adds the directory that is full.
     pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.directory = Some(directory.into());
         self
     }
 
-    /// Adds the next step, where it takes a command.
+    /// Adds the next step, where it needs a command.
     pub fn advise(mut self, advice: Advice) -> Self {
         self.advice = Some(advice);
         self
@@ -152,10 +152,10 @@ pub fn describe(error: &anyhow::Error) -> String {
         let phrase = cause.to_string();
         match cause.is::<io::Error>() {
             true => text.push_str(&without_numbers(&phrase)),
-            // A file may be called so.
+            // A file may have this name.
             false => text.push_str(&phrase),
         }
-        // SQLite's message says all; its cause is the same again as a number.
+        // SQLite's message says everything; its cause only repeats it as a number.
         if cause.is::<rusqlite::Error>() {
             break;
         }
@@ -163,7 +163,7 @@ pub fn describe(error: &anyhow::Error) -> String {
     text
 }
 
-/// Leaves out the numbers of the system's errors, which the standard library puts behind their names: ` (os error 28)`.
+/// Leaves out the numbers of the system's errors, which the standard library appends to their names: ` (os error 28)`.
 fn without_numbers(text: &str) -> String {
     let mut parts = text.split(" (os error ");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -180,7 +180,7 @@ pub fn hint(error: &anyhow::Error) -> Option<&str> {
         .find_map(|cause| cause.downcast_ref::<Failure>()?.hint.as_deref())
 }
 
-/// The directory that has no room, where one of the causes of an error knows it.
+/// The full directory, if one of the causes of an error knows it.
 pub fn full_directory(error: &anyhow::Error) -> Option<&Path> {
     error.chain().find_map(|cause| {
         let within = cause.downcast_ref::<io::Error>().and_then(inside);
@@ -201,9 +201,9 @@ pub fn with_hint(error: anyhow::Error, hint: impl Into<String>) -> anyhow::Error
     kind(&error).because(describe(&error)).hint(hint).into()
 }
 
-/// True if the device or the quota is full.
+/// True if the device or quota is full.
 pub fn is_full(error: &io::Error) -> bool {
-    // By kind: some errors wrap the system's, and only keep that.
+    // By kind: some errors wrap the system's, and keep only its kind.
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -1,7 +1,7 @@
 //! Backup and restore of a VPO library: consistent snapshots, verified archives, safe replacement.
 //!
-//! VPO (Video Policy Orchestrator) keeps what it knows of a video collection in one SQLite database. Seven programs make
-//! backups of it and bring them back; each does one job and is joined to the others by pipes:
+//! VPO (Video Policy Orchestrator) keeps what it knows of a video collection in one SQLite database. Seven programs
+//! make backups of it and bring them back; each does one job and is joined to the others by pipes:
 //!
 //! ```text
 //!   live library                                                              live library
@@ -20,10 +20,10 @@
 //! | command line | [`cli`] | arguments, environment, streams, terminal, reports, exit status |
 //! | operations | [`library`], [`backups`] | the live library; archives as a person has them |
 //! | formats | [`archive`] | the archive format |
-//! | files | [`files`], [`database`] | files that appear whole or not at all; SQLite files as such |
+//! | files | [`files`], [`database`] | files that appear complete or not at all; SQLite files as such |
 //! | ground | [`signals`], [`failure`], [`time`], [`size`] | how things end; what things are measured in |
 //!
-//! How fast it is, and what was tried, is in `benches/README.md`.
+//! `benches/README.md` says how fast it is, and what was tried.
 
 pub mod archive;
 pub mod backups;
@@ -38,7 +38,7 @@ pub mod size;
 pub mod time;
 
 /// Snapshots read pages through SQLite's `sqlite_dbpage` table. Without it they would fail on the day they are needed,
-/// so that a program without it must not come into being.
+/// so a program without it must not be built.
 const _: () = assert!(
     flag_is_set(option_env!("LIBSQLITE3_FLAGS"), b"SQLITE_ENABLE_DBPAGE_VTAB"),
     "the bundled SQLite is built without sqlite_dbpage: build inside the project's directory, whose .cargo/config.toml \

@@ -1,8 +1,8 @@
 //! SIGINT, SIGTERM and SIGHUP: clean up, then end by that same signal.
 //!
 //! A thread waits for them. As a rule it removes the temporary files of this process and lets the signal do what it
-//! would have done. While a [`Deferral`] lives, the signal is only noted: whoever holds it looks at [`pending`], leaves
-//! what it does in good order, and the process ends when the deferral is dropped.
+//! would have done. While a [`Deferral`] lives, the signal is only noted: its holder looks at [`pending`] and
+//! finishes or undoes its work, and the process ends when the deferral is dropped.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -31,10 +31,10 @@ struct State {
     last_act: Option<LastAct>,
 }
 
-/// What is done last, with the number of the signal.
+/// What to do last, with the number of the signal.
 type LastAct = Box<dyn FnOnce(i32) + Send>;
 
-/// Removes a file by its name. It may be gone already, and nobody is left to be told.
+/// Removes a file by its name. It may be gone already, and nobody is left to tell.
 pub type Remove = fn(&Path);
 
 fn state() -> MutexGuard<'static, State> {
@@ -42,16 +42,17 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Starts to listen, but for signals that this process was started to ignore, as nohup(1) does: these stay ignored, here
-/// and in the programs that it runs. Also turns a write beyond the file-size limit into an ordinary error (EFBIG): by
-/// default SIGXFSZ kills the process.
+/// Starts to listen, except for signals that were ignored when this process started, as by nohup(1): these stay
+/// ignored, here and in the programs that it runs. Also turns a write beyond the file-size limit into an ordinary error
+/// (EFBIG): by default SIGXFSZ kills the process.
 pub fn listen() -> io::Result<()> {
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     let heeded = [SIGINT, SIGTERM, SIGHUP]
         .into_iter()
         .filter(|signal| !is_ignored(*signal));
     for signal in heeded.clone() {
-        // By the handler itself: what comes before the process has ended is obeyed, however late the thread wakes up.
+        // By the handler itself: a signal that arrives before the process has ended is obeyed, however late the thread
+        // wakes.
         signal_hook::flag::register_usize(signal, Arc::clone(&PENDING), signal as usize)?;
     }
     let mut signals = Signals::new(heeded)?;
@@ -81,8 +82,8 @@ pub fn listen() -> io::Result<()> {
 /// True if `signal` is ignored.
 fn is_ignored(signal: i32) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action the call changes nothing, and writes the present one to `action`, which is as large
-    // as it has to be and is only read if it was written.
+    // SAFETY: without a new action the call changes nothing, and writes the present one to `action`, which is large
+    // enough and is only read if it was written.
     unsafe {
         libc::sigaction(signal, ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN
@@ -139,12 +140,12 @@ impl Drop for Deferral {
     }
 }
 
-/// What a signal that ends the process does last, when the temporary files are gone. It must not use this module.
+/// Sets what a signal that ends the process does last, after the temporary files are gone. It must not use this module.
 pub fn at_end(act: impl FnOnce(i32) + Send + 'static) {
     state().last_act = Some(Box::new(act));
 }
 
-/// Makes a file that is to be removed if a signal ends the process. `create` makes it and tells its name; both happen
+/// Makes a file that is removed if a signal ends the process. `create` makes it and tells its name; both happen
 /// under one lock, so that no signal comes between them.
 pub fn register_litter<T>(remove: Remove, create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
     let mut state = state();
@@ -153,16 +154,16 @@ pub fn register_litter<T>(remove: Remove, create: impl FnOnce() -> io::Result<(P
     Ok(made)
 }
 
-/// Forgets a file that was removed or is to stay.
+/// Forgets a file that was removed or shall stay.
 pub fn forget_litter(path: &Path) {
     state().litter.retain(|(name, _)| name != path);
 }
 
-/// Names a child process that signals are to be passed on to.
+/// Registers a child process to which signals are passed on.
 pub fn register_child(id: u32) {
     let mut state = state();
     state.children.push(id);
-    // A signal that came while it was being started has passed it by.
+    // A signal that came while it was being started did not reach it.
     if let Some(signal) = pending() {
         pass_on(signal, id);
     }

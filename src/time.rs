@@ -18,7 +18,7 @@ impl Time {
         Self::from_second(now).unwrap_or(Time(Timestamp::UNIX_EPOCH))
     }
 
-    /// From seconds since 1970, where they are in range.
+    /// From seconds since 1970, if they are in range.
     pub fn from_second(second: i64) -> Option<Self> {
         let time = Timestamp::from_second(second).ok()?;
         (second >= 0).then_some(Time(time))
@@ -39,7 +39,7 @@ impl Time {
         self.0.strftime("%Y-%m-%dT%H-%M-%SZ").to_string()
     }
 
-    /// The hour that it is in, counted from 1970, in UTC as all of these.
+    /// The hour that it is in, counted from 1970; all of these are in UTC.
     pub fn hour(self) -> u64 {
         self.as_second() / 3600
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! 1f 8b 08 04  0 0 0 0  0 ff  14 00      ID1 ID2 CM FLG, MTIME, XFL OS, XLEN
-//! 'I' 'G' 4 0  length                    of the whole member
+//! 'I' 'G' 4 0  length                    of the complete member
 //! 'V' 'C' 8 0  crc, number               CRC-32 of the DEFLATE bytes, number of the block
 //! … DEFLATE …
 //! CRC-32, ISIZE                          of the uncompressed bytes
@@ -18,7 +18,7 @@ use super::invalid;
 
 /// Uncompressed bytes in every block but the last two, as this project writes them.
 pub const BLOCK_SIZE: usize = 128 * 1024;
-/// The sizes that a reader takes for that: the same for all blocks of an archive.
+/// The sizes that a reader accepts: the same for all blocks of an archive.
 pub const BLOCK_SIZES: RangeInclusive<usize> = 64 * 1024..=MAX_BLOCK;
 /// No block is longer.
 pub const MAX_BLOCK: usize = 1024 * 1024;
@@ -57,7 +57,7 @@ impl Default for Level {
 /// What a block's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockHeader {
-    /// Bytes in the whole member.
+    /// Bytes in the member, header and trailer included.
     pub length: usize,
     /// CRC-32 of the DEFLATE bytes as they stand in the file.
     pub crc: u32,
@@ -109,7 +109,7 @@ pub struct Deflater(Compressor);
 impl Deflater {
     /// One that compresses at `level`.
     pub fn new(level: Level) -> Self {
-        // Every level that there is one of is known to libdeflate.
+        // libdeflate knows every level that a `Level` can hold.
         Deflater(Compressor::new(CompressionLvl::new(level.0.into()).unwrap_or_default()))
     }
 
@@ -155,7 +155,7 @@ pub fn compressed_size(level: Level, data: &[u8]) -> usize {
 pub struct Trailer {
     /// CRC-32 of the uncompressed bytes.
     pub crc: u32,
-    /// Their number, as it is said.
+    /// Their number, as the trailer gives it.
     pub size: usize,
 }
 
@@ -169,7 +169,7 @@ impl Trailer {
         }
     }
 
-    /// The trailer of a whole member.
+    /// The trailer of a complete member.
     pub fn of(member: &[u8]) -> Option<Self> {
         member.last_chunk().copied().map(Self::parse)
     }
@@ -179,7 +179,7 @@ impl Trailer {
 /// need not be zeroed again. Returns where the content ends in it.
 ///
 /// # Errors
-/// An invalid archive; the message is about block `header.number`.
+/// An invalid archive; the message names block `header.number`.
 pub fn expand(
     inflater: &mut Inflater,
     header: BlockHeader,

@@ -12,13 +12,13 @@ use super::invalid;
 use super::ordered::Ordered;
 use crate::files;
 
-/// So many of the shortest blocks are as long as the longest.
+/// This many of the shortest blocks are as long as the longest.
 const MAX_MEMBERS: usize = MAX_BLOCK / *BLOCK_SIZES.start();
 
-/// Members in a row that a thread works on at once: handing over each one of 128 KiB costs more than it gains.
+/// Members in a row that a thread works on at once: handing over each one of 128 KiB alone costs more than it gains.
 #[derive(Default)]
 struct Batch {
-    /// Where each member stands in `bytes`.
+    /// Where each member is in `bytes`.
     members: Vec<(BlockHeader, Range<usize>)>,
     bytes: Vec<u8>,
     /// What they hold.
@@ -44,7 +44,7 @@ pub struct Blocks {
     pool: Ordered<Batch, (Batch, anyhow::Result<()>)>,
     free: Vec<Batch>,
     ended: bool,
-    /// What was wrong with the file beyond the members in flight: told after what they have to tell.
+    /// What was wrong with the file beyond the members in flight: reported after their own errors.
     failed: Option<anyhow::Error>,
     batch: Batch,
     /// Number in the batch of the current block, and where it begins and ends there.
@@ -57,7 +57,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// Inflates what comes from `input`, which is read by whole batches, on `threads` threads.
+    /// Inflates what comes from `input`, which is read in complete batches, on `threads` threads.
     pub fn open(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Self> {
         let pool = Ordered::start(threads, || {
             let mut inflater = Inflater::new();
@@ -86,7 +86,7 @@ impl Blocks {
         })
     }
 
-    /// The rest of the current block, or the next one; nothing only at the end of the last.
+    /// The rest of the current block, or the next one; empty only at the end of the last.
     pub fn fill(&mut self) -> anyhow::Result<&[u8]> {
         if self.at == self.end {
             self.advance()?;
@@ -141,7 +141,7 @@ impl Blocks {
     }
 }
 
-/// Sizes of the blocks so far. All are as long as the first, but for the last two, which may be shorter.
+/// Sizes of the blocks so far. All are as long as the first, except the last two, which may be shorter.
 #[derive(Default)]
 struct Sizes {
     count: u32,
@@ -160,7 +160,7 @@ impl Sizes {
             self.first = size;
         }
         let number = self.count;
-        // No more than this can be known of an archive of two blocks.
+        // For an archive of two blocks, nothing more can be known.
         if number >= 2 {
             if self.recent[0] != self.first || !BLOCK_SIZES.contains(&self.first) {
                 return Err(invalid(format!(
@@ -211,7 +211,7 @@ impl Members {
                 return Err(truncated(header.number));
             }
             end = member.end;
-            // What is impossible is refused by whoever inflates it, and ends the batch here.
+            // An impossible member is refused when it is inflated, and ends the batch here.
             size += Trailer::of(&batch.bytes[..end]).map_or(MAX_BLOCK, |trailer| trailer.size.max(1));
             batch.members.push((header, member));
             self.offset += header.length as u64;

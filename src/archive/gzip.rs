@@ -11,7 +11,7 @@ use super::invalid;
 use crate::failure::inside;
 use crate::files;
 
-/// Enough of a file to tell what it is: the mark of a tar file is at 257.
+/// Enough of a file to recognise it: the magic of a tar file is at 257.
 const SNIFF: usize = 512;
 /// Piece in which a plain stream is decompressed.
 const PIECE: usize = 256 * 1024;
@@ -43,7 +43,7 @@ impl Gzip {
     /// Looks at the beginning of `input` and starts to decompress, on `threads` threads where the archive allows it.
     ///
     /// # Errors
-    /// An invalid archive, whose format is named where it is a well-known one; an I/O error.
+    /// An invalid archive, whose format is named if it is well known; an I/O error.
     pub fn open(mut input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Self> {
         let mut head = vec![0; SNIFF];
         let length = read_full(&mut *input, &mut head)?;
@@ -79,7 +79,7 @@ impl Gzip {
         self.position
     }
 
-    /// The next bytes, none only at the end of an archive whose gzip layer is whole.
+    /// The next bytes; none only at the end of an archive whose gzip layer is complete.
     pub fn fill(&mut self) -> anyhow::Result<&[u8]> {
         match &mut self.source {
             Source::Blocks(blocks) => blocks.fill(),

@@ -1,4 +1,4 @@
-//! DEFLATE by libdeflate, with the one thing that its safe wrapper does not tell: where the stream ended.
+//! DEFLATE by libdeflate, with the one thing that its safe wrapper does not report: where the stream ended.
 //!
 //! Without it, bytes between the end of a DEFLATE stream and the trailer would pass here and be refused by gzip(1).
 
@@ -22,7 +22,7 @@ impl Inflater {
         Inflater(NonNull::new(raw).expect("out of memory"))
     }
 
-    /// Decompresses a stream that has to fill `data` and to use up `deflated`, both to the last byte.
+    /// Decompresses a stream that must fill `data` and use up `deflated`, both to the last byte.
     ///
     /// # Errors
     /// A phrase that says what does not fit.

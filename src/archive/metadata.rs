@@ -1,4 +1,4 @@
-//! `backup_metadata.json`: what a backup says of itself.
+//! `backup_metadata.json`: what a backup says about itself.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ const MAX_DEPTH: usize = 128;
 /// The metadata of one backup. VPO needs the first six fields with these types, and ignores the rest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Metadata {
-    /// What made it.
+    /// The program that made it.
     pub vpo_version: String,
     /// `schema_version` in the database's own `_meta` table.
     pub schema_version: u64,
@@ -43,12 +43,12 @@ pub struct Metadata {
     /// A safety backup: the library as it was before a restore.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replaced: bool,
-    /// Level of all blocks, 0 to 12; `None` where blocks of several levels are mixed, and where it is not known.
+    /// Level of all blocks, 0 to 12; `None` if blocks of several levels are mixed, or if it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compression_level: Option<u8>,
-    /// Name of the machine on which the library was read, where known.
+    /// Name of the machine on which the library was read, if known.
     pub source_host: Option<String>,
-    /// Absolute path of the library that was read, where known.
+    /// Absolute path of the library that was read, if known.
     pub source_path: Option<String>,
 }
 
@@ -58,7 +58,7 @@ impl Metadata {
         self.created_at.parse().ok()
     }
 
-    /// The library that was backed up, where host and path are known.
+    /// The library that was backed up, if host and path are known.
     pub fn source(&self) -> Option<Source> {
         Some(Source {
             host: self.source_host.clone()?,
@@ -113,7 +113,7 @@ impl Metadata {
     }
 }
 
-/// How deeply brackets are nested, those in strings not counted. What is not JSON gets some number or other.
+/// How deeply brackets are nested, except in strings. Text that is not JSON gets some number or other.
 fn depth(json: &[u8]) -> usize {
     let (mut depth, mut deepest) = (0_usize, 0);
     let (mut string, mut escaped) = (false, false);
@@ -133,7 +133,7 @@ fn depth(json: &[u8]) -> usize {
     deepest
 }
 
-/// A JSON object whose keys are told apart but whose values are not read yet. `serde` by itself would let the last of
+/// A JSON object whose keys are separated but whose values are not read yet. `serde` by itself would let the last of
 /// several equal keys win.
 struct Object(BTreeMap<String, Box<RawValue>>);
 
@@ -196,8 +196,7 @@ impl Object {
         self.string(key).map(Some)
     }
 
-    /// A field that only this project writes. What a plain archive has by its name may be something else, and tells
-    /// nothing then.
+    /// A field that only this project writes. In a plain archive the key may mean something else, and is ignored then.
     fn ours<T>(
         &mut self,
         key: &str,
@@ -350,7 +349,7 @@ mod tests {
         assert_eq!(Metadata::parse(&again, Layout::Blocks), Ok(metadata));
         let half = parse(&with(r#""source_host":"nas","source_path":null"#)).unwrap();
         assert_eq!((half.source_host.as_deref(), half.source()), (Some("nas"), None));
-        // The keys may mean something else where the archive comes from.
+        // The keys may mean something else to the program that made the archive.
         let long = format!(r#""source_host":"{}""#, "h".repeat(4097));
         for foreign in [
             r#""replaced":"no""#,

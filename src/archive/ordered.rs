@@ -1,4 +1,4 @@
-//! Work on threads whose results come back in the order in which it was handed in.
+//! Work on threads, whose results come back in the order in which the work was submitted.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,7 +14,7 @@ use std::thread;
 pub struct Ordered<T, R> {
     jobs: Sender<(u64, T)>,
     results: Receiver<(u64, R)>,
-    /// Results from number `first` on, as far as jobs were submitted; `None` is still being worked on.
+    /// Results from number `first` on, as far as jobs were submitted; `None` for jobs still being worked on.
     window: VecDeque<Option<R>>,
     first: u64,
     limit: usize,
@@ -24,7 +24,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
     /// Starts `threads` threads. `worker` makes the function that each of them runs, with its own state.
     ///
     /// # Errors
-    /// When not even one thread can be started.
+    /// If not even one thread can be started.
     pub fn start<F>(threads: NonZero<usize>, worker: impl Fn() -> F) -> io::Result<Self>
     where
         F: FnMut(T) -> R + Send + 'static,
@@ -46,7 +46,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
             });
             match spawned {
                 Ok(_) => started += 1,
-                // Fewer threads than wished for do the same work.
+                // Fewer threads than requested do the same work.
                 Err(_) if started > 0 => break,
                 Err(error) => return Err(error),
             }
@@ -66,7 +66,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
         self.window.len() < self.limit
     }
 
-    /// Hands in the next job.
+    /// Submits the next job.
     pub fn submit(&mut self, job: T) {
         let number = self.first + self.window.len() as u64;
         self.window.push_back(None);
@@ -77,7 +77,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
     /// The oldest result, waited for; `None` when nothing is in flight.
     ///
     /// # Errors
-    /// When the threads are gone, which only a panic in one of them can bring about.
+    /// If the threads are gone, which only a panic in one of them can cause.
     pub fn take(&mut self) -> io::Result<Option<R>> {
         while let Some(None) = self.window.front() {
             let (number, result) = self.results.recv().map_err(|_| lost())?;
@@ -91,7 +91,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
         Ok(result)
     }
 
-    /// The oldest result if it is there already.
+    /// The oldest result, if it is ready.
     pub fn take_ready(&mut self) -> io::Result<Option<R>> {
         for (number, result) in self.results.try_iter() {
             let slot = self.window.get_mut((number - self.first) as usize);

@@ -20,10 +20,10 @@ pub struct Reader {
     metadata: Option<Metadata>,
 }
 
-/// What a whole archive turned out to hold.
+/// What a complete archive turned out to hold.
 #[derive(Clone, Debug)]
 pub struct Contents {
-    /// The metadata; in agreement with the fields below as far as the archive's origin allows to compare them.
+    /// The metadata; it agrees with the fields below as far as the archive's origin lets them be compared.
     pub metadata: Metadata,
     /// Length of `library.db` in bytes.
     pub database_size: u64,
@@ -32,7 +32,7 @@ pub struct Contents {
 }
 
 impl Reader {
-    /// Reads up to the database. `input` is read by whole blocks; `threads` decompress.
+    /// Reads up to the database. `input` is read in complete blocks; `threads` decompress.
     ///
     /// # Errors
     /// An invalid archive, or an I/O error of the input.
@@ -64,16 +64,16 @@ impl Reader {
         }
     }
 
-    /// Length that the database is said to have, in bytes. [`Reader::unpack`] writes so much and no more: the place
-    /// for it can be looked for before.
+    /// Length that the database is said to have, in bytes. [`Reader::unpack`] writes no more than that, so the space
+    /// for it can be checked first.
     pub fn database_size(&self) -> u64 {
         self.database.size
     }
 
-    /// Writes the database to `out`, reads the archive to its last byte, and checks what the parts say of each other.
+    /// Writes the database to `out`, reads the archive to its last byte, and checks that its parts agree.
     ///
     /// # Errors
-    /// An invalid archive; an I/O error of the input or of `out`. What was written to `out` is worth nothing then.
+    /// An invalid archive; an I/O error of the input or of `out`. What was written to `out` must not be used then.
     pub fn unpack(mut self, out: &mut dyn Write) -> anyhow::Result<Contents> {
         let mut sha256 = Sha256::new();
         let mut first = Vec::with_capacity(HEADER_LEN);
@@ -154,8 +154,8 @@ pub(super) fn parse_metadata(json: &[u8], layout: Layout) -> anyhow::Result<Meta
     Metadata::parse(json, layout).map_err(|what| invalid(format!("'{METADATA_NAME}' is not valid: {what}")))
 }
 
-/// Archives with a digest come from this project, whose metadata has to be true. Those of VPO give the size of the
-/// main file before the backup, without what its log held.
+/// Archives with a digest come from this project, whose metadata must be true. Those of VPO give the size of the main
+/// file before the backup, without the content of its log.
 fn agree(metadata: &Metadata, size: u64, header: Header, digest: &str) -> anyhow::Result<()> {
     let Some(expected) = &metadata.database_sha256 else {
         return Ok(());

@@ -1,7 +1,7 @@
-//! Members of an earlier archive that are copied, because they hold exactly what would be compressed anew.
+//! Members of an earlier archive that are copied, because they hold exactly what would be compressed again.
 //!
 //! Nothing is taken on trust: a member is inflated, compared byte by byte and checked by its own checksums before it is
-//! copied. What can't be read, makes no sense or is being written meanwhile is compressed anew, without a word.
+//! copied. What can't be read, makes no sense or is being written is silently compressed again.
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -16,12 +16,12 @@ use super::tail::{Glimpse, glimpse};
 /// Bytes that the system is asked to read ahead at once.
 const AHEAD: u64 = 4 * 1024 * 1024;
 
-/// Which earlier archives count.
+/// Which earlier archives may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reusable {
-    /// Those of the same level and version: then the result has the same bytes as without.
+    /// Those of the same level and version: the result then has the same bytes as without reuse.
     Same,
-    /// All of them, for who is in a hurry.
+    /// All of them, where speed counts most.
     Any,
 }
 
@@ -31,14 +31,14 @@ pub struct Reuse {
     file: Arc<File>,
     metadata: Metadata,
     reusable: Reusable,
-    /// The next member, and where it begins; none where the file ends or makes no sense.
+    /// The next member, and where it begins; none if the file ends or makes no sense there.
     next: Option<(u64, BlockHeader)>,
-    /// Up to where the system was asked to read.
+    /// How far the system was asked to read ahead.
     asked: u64,
 }
 
 impl Reuse {
-    /// Opens an earlier archive; none if there is nothing to be had from what is there.
+    /// Opens an earlier archive; none if what is there can't be used.
     pub fn open(path: &Path, reusable: Reusable) -> Option<Self> {
         // Asked by name first: a device may do something when opened. A FIFO put in its place does not block.
         path.metadata().ok().filter(|meta| meta.is_file())?;
@@ -47,7 +47,7 @@ impl Reuse {
         Self::of(options.read(true).custom_flags(flags).open(path).ok()?, reusable)
     }
 
-    /// The same of a file that is open. It is read by position only.
+    /// The same for an open file. It is only read by position.
     pub fn of(file: File, reusable: Reusable) -> Option<Self> {
         let meta = file.metadata().ok().filter(|meta| meta.is_file())?;
         let Ok(Glimpse::Blocks(metadata)) = glimpse(&file, meta.len()) else {
@@ -65,7 +65,7 @@ impl Reuse {
         })
     }
 
-    /// What the earlier archive says of itself.
+    /// What the earlier archive says about itself.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
     }
@@ -98,8 +98,8 @@ impl Reuse {
         }
     }
 
-    /// How many members there are, and how many of them are those of `earlier` at the same place, by all that their
-    /// headers and trailers say: the checksums of content and compressed bytes, and both lengths.
+    /// How many members there are, and how many of them equal those of `earlier` at the same place, by everything that
+    /// their headers and trailers say: the checksums of content and compressed bytes, and both lengths.
     pub fn shared_with(mut self, mut earlier: Option<Reuse>) -> (u32, u32) {
         let (mut count, mut shared) = (0, 0);
         while let Some(place) = self.advance() {
@@ -139,8 +139,8 @@ impl Reuse {
         })
     }
 
-    /// Hopping looks like reading at random, which no system reads ahead for: on a disk that turns, each hop would wait
-    /// for it.
+    /// Hopping looks like random access, for which no system reads ahead: on a hard disk, each hop would wait for a
+    /// seek.
     fn read_ahead(&mut self, end: u64) {
         while self.asked < end.saturating_add(AHEAD) {
             ask_for(&self.file, self.asked, AHEAD);
@@ -151,14 +151,14 @@ impl Reuse {
 
 #[cfg(target_os = "linux")]
 fn ask_for(file: &File, offset: u64, length: u64) {
-    // Advice: nothing comes of it that an error could say.
+    // Advice: whether it fails makes no difference.
     let _ = rustix::fs::fadvise(file, offset, length.try_into().ok(), rustix::fs::Advice::WillNeed);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn ask_for(_file: &File, _offset: u64, _length: u64) {}
 
-/// Where a member stands, and what it says of itself.
+/// Where a member is, and what it says about itself.
 struct Place {
     offset: u64,
     header: BlockHeader,
@@ -177,7 +177,7 @@ pub(super) struct Members {
     places: Vec<Place>,
 }
 
-/// Copies members, with the buffers that this takes.
+/// Copies members, with the buffers that this needs.
 pub(super) struct Copier {
     inflater: Inflater,
     data: Vec<u8>,
@@ -192,21 +192,21 @@ impl Copier {
         }
     }
 
-    /// Puts the member in the place of number `index` to the beginning of `out` if it is whole and holds `block`.
-    /// Returns its length; otherwise `out` holds anything.
+    /// Copies the member at place `index` to the beginning of `out` if it is intact and holds `block`. Returns its
+    /// length; otherwise the content of `out` is unspecified.
     pub fn copy(&mut self, members: &Members, index: usize, block: &[u8], out: &mut [u8]) -> Option<usize> {
         let Place {
             offset,
             header,
             trailer,
         } = members.places.get(index)?;
-        // What compresses to more than it needs is not copied: `out` has room for what a block takes at most.
+        // A member that is longer than necessary is not copied: `out` has room only for the most that a block takes.
         if trailer.size != block.len() || header.length > out.len() || trailer.crc != libdeflater::crc32(block) {
             return None;
         }
         let member = &mut out[..header.length];
         members.file.read_exact_at(member, *offset).ok()?;
-        // It may have changed since: what counts is what was read now.
+        // It may have changed since: only what was read now counts.
         let whole = member.first_chunk().map(BlockHeader::parse) == Some(Ok(*header));
         let end = expand(&mut self.inflater, *header, member, &mut self.data, 0).ok()?;
         (whole && self.data[..end] == *block).then_some(header.length)

@@ -18,23 +18,23 @@ use super::tar::{Name, RECORD, check_sum, member, padding};
 /// The last member is below 1 KiB as a rule.
 const FIRST_TRY: u64 = 4096;
 
-/// Blocks that may reach to the end of the file without being whole. By chance there is not even one: what begins like a
-/// block has 20 bytes that are always the same.
+/// Candidates that may reach to the end of the file without being a block. By chance there is not even one: what begins
+/// like a block has 20 bytes that are always the same.
 const MAX_FALSE: usize = 8;
 
-/// What the beginning and the end of a file tell.
+/// What the beginning and the end of a file show.
 #[derive(Clone, Debug)]
 pub enum Glimpse {
-    /// An archive of blocks whose last member is whole.
+    /// An archive of blocks whose last member is intact.
     Blocks(Box<Metadata>),
-    /// Something else: only a full read tells more.
+    /// Something else: only a full read can say more.
     Other,
 }
 
 /// Reads the first header and the last member of a file of `size` bytes.
 ///
 /// # Errors
-/// An archive of blocks without a whole last member or valid metadata; an I/O error.
+/// An archive of blocks without an intact last member or valid metadata; an I/O error.
 pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
     let mut head = [0; HEADER_LEN];
     let first = match file.read_exact_at(&mut head, 0) {
@@ -75,7 +75,7 @@ fn search(tail: &[u8], searched: usize) -> anyhow::Result<Option<Metadata>> {
             && header.number > 0
         {
             let mut data = Vec::new();
-            // A false candidate, inside of compressed bytes: the true one is further to the front.
+            // A false candidate, inside compressed bytes: the true one is further to the front.
             if expand(&mut Inflater::new(), header, candidate, &mut data, 0).is_err() {
                 seen += 1;
                 if seen == MAX_FALSE {

@@ -17,7 +17,7 @@ const MAX_PADDING: u64 = 16 * 1024 * 1024;
 /// From here on the size field of a ustar header is too small (POSIX.1, pax, "ustar Header Block").
 const OCTAL_LIMIT: u64 = 1 << 33;
 
-/// Where a ustar header has the prefix of its name.
+/// Where a ustar header holds the prefix of its name.
 const PREFIX: usize = 345;
 
 /// Zeros that fill up a member of `size` bytes.
@@ -64,7 +64,7 @@ pub struct Entry {
 /// A tar stream that is being read.
 pub struct TarReader {
     gzip: Gzip,
-    /// The directory itself has come by.
+    /// The directory itself has been seen.
     root_seen: bool,
 }
 
@@ -82,7 +82,7 @@ impl TarReader {
     /// The next member, or `None` at the first of the zero blocks that end a tar file.
     ///
     /// # Errors
-    /// Any member but a regular `library.db` or `backup_metadata.json`; a header that is damaged.
+    /// Any member except a regular `library.db` or `backup_metadata.json`; a damaged header.
     pub fn next_entry(&mut self) -> anyhow::Result<Option<Entry>> {
         let mut pax = None;
         let mut global = false;
@@ -229,7 +229,7 @@ impl Pax {
                 b"linkpath" => return Err(invalid("tar: links are not allowed")),
                 b"SCHILY.realsize" | b"SUN.holesdata" => return Err(sparse()),
                 _ if key.starts_with(b"GNU.sparse.") => return Err(sparse()),
-                // Times, owners and attributes, which tar adds for its own sake and nobody compares.
+                // Times, owners and attributes, which tar adds for its own use and nobody compares.
                 _ => false,
             };
             // By POSIX the last one counts, but some readers heed the first.
@@ -299,7 +299,7 @@ pub fn member(header: &Header, pax: &Pax, offset: u64, layout: Layout) -> anyhow
     }
     let own = size_field(header).ok_or_else(|| invalid(format!("tar: the size of '{shown}' makes no sense")))?;
     let size = match pax.size {
-        // A size that the header has no room for stands in the PAX header alone.
+        // A size that does not fit into the header is only in the PAX header.
         Some(size) if size >= OCTAL_LIMIT => size,
         Some(size) if size != own => {
             return Err(invalid(format!("tar: a PAX header gives '{shown}' another size")));
@@ -309,7 +309,7 @@ pub fn member(header: &Header, pax: &Pax, offset: u64, layout: Layout) -> anyhow
     Ok(Entry { name, size, offset })
 }
 
-/// The checksum of a header: the sum of its bytes, those of the checksum itself counted as spaces.
+/// The checksum of a header: the sum of its bytes, those of the checksum itself counting as spaces.
 pub fn check_sum(header: &Header, offset: u64) -> anyhow::Result<()> {
     let bytes = header.as_bytes();
     let sum: u32 = (bytes.iter().enumerate())

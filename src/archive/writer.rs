@@ -17,7 +17,7 @@ use crate::database::{Facts, MAX_SOURCE, Source};
 use crate::failure::Kind;
 use crate::time::Time;
 
-/// Blocks are handed to the threads so many bytes at a time: each one of 128 KiB by itself would cost more.
+/// Blocks are handed to the threads this many bytes at a time: each one of 128 KiB by itself would cost more.
 const JOB_SIZE: usize = 8 * BLOCK_SIZE;
 
 /// What an archive is to be.
@@ -31,7 +31,7 @@ pub struct Options {
     pub vpo_version: String,
     /// `replaced` in the metadata: this is a safety backup.
     pub replaced: bool,
-    /// The library that was read, for the metadata, where the facts don't say it.
+    /// The library that was read, for the metadata, if the facts don't name it.
     pub source: Option<Source>,
 }
 
@@ -40,8 +40,8 @@ pub struct Options {
 pub struct Resources {
     /// Threads that compress.
     pub threads: NonZero<usize>,
-    /// An earlier archive, whose members are copied where they hold the same. With [`Reusable::Same`] that makes no
-    /// difference to the bytes.
+    /// An earlier archive, whose members are copied where they hold the same bytes. With [`Reusable::Same`] that makes
+    /// no difference to the bytes.
     ///
     /// [`Reusable::Same`]: super::Reusable::Same
     pub reuse: Option<Reuse>,
@@ -129,7 +129,7 @@ impl<W: Write> Writer<W> {
     /// Ends the database and writes the metadata, which marks the archive as complete.
     ///
     /// # Errors
-    /// When bytes of the database are missing, or the facts are not of this database; an I/O error of the output.
+    /// If bytes of the database are missing, or the facts are not of this database; an I/O error of the output.
     pub fn finish(mut self, facts: &Facts) -> anyhow::Result<(W, Written)> {
         if self.missing > 0 {
             return Err(Kind::Database.error(format!(
@@ -218,7 +218,7 @@ impl Job {
             let earlier = self.earlier.as_ref();
             let copied = earlier.and_then(|earlier| copier.copy(earlier, i, block, member));
             self.reused += u32::from(copied.is_some());
-            // A job has but a few blocks.
+            // A job has only a few blocks.
             let number = self.number + i as u32;
             self.length += copied.unwrap_or_else(|| deflater.compress(number, block, member));
         }
@@ -287,8 +287,8 @@ impl<W: Write> Blocks<W> {
         Ok(())
     }
 
-    /// Ends the current block, if there is something in it, and hands it to the threads with those before it; writes out
-    /// what they have done.
+    /// Ends the current block, if it holds anything, and hands it to the threads with those before it; writes out what
+    /// they have finished.
     fn end_block(&mut self) -> anyhow::Result<()> {
         if self.filled == 0 {
             return Ok(());
@@ -332,7 +332,7 @@ impl<W: Write> Blocks<W> {
         Ok(())
     }
 
-    /// True if blocks of another level were copied, or of who knows which.
+    /// True if blocks of another or an unknown level were copied.
     fn mixed(&self, level: Level) -> bool {
         let earlier = self.earlier.as_ref();
         self.reused > 0 && earlier.is_some_and(|earlier| !earlier.has_level(level))

@@ -6,10 +6,10 @@ use super::name::BackupName;
 use crate::archive::{Level, Reusable, Reuse};
 use crate::database::Source;
 
-/// Finds the newest ordinary archive of blocks of this level and version in `directory`, and opens it. One that is known
-/// to be of another library than `source` is taken only where there is no other: it has hardly a block in common.
+/// Finds the newest ordinary archive of blocks of this level and version in `directory`, and opens it. One that is
+/// known to be of a library other than `source` is taken only if there is no other: it has hardly a block in common.
 ///
-/// Reads the ends of the archives and nothing else; what can't be read is passed over.
+/// Reads only the ends of the archives; those that can't be read are skipped.
 pub fn reusable(
     directory: &Path,
     level: Level,

@@ -6,10 +6,10 @@ use crate::archive::{BLOCK_SIZE, Level, compressed_size};
 use crate::database::Facts;
 use crate::signals;
 
-/// So much is compressed: the whole of a smaller database.
+/// This much is compressed: all of a smaller database.
 const SAMPLE: u64 = 16 * 1024 * 1024;
-/// A larger database is looked at in runs of pages, evenly spaced. Short runs meet more of its tables; long ones
-/// compress more like the whole.
+/// A larger database is sampled in runs of pages, evenly spaced. Short runs cover more of its tables; long ones
+/// compress more like all of it.
 const RUN: u64 = 128 * 1024;
 
 /// Estimates the size of the archive of a database, in bytes. `read` appends the bytes of a range of pages, which are

@@ -1,4 +1,4 @@
-//! The backups of a directory, told from the first header and the tail of each.
+//! The backups in a directory, from the first header and the tail of each.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -24,44 +24,44 @@ pub struct Backup {
     pub file_name: OsString,
     /// The directory as it was given, with the name.
     pub path: PathBuf,
-    /// The metadata's time; from the name, else the file's own, where that can't be read.
+    /// The metadata's time; if that can't be read, that of the name, else the file's own.
     pub created_at: Time,
     /// Bytes of the archive.
     pub archive_size: u64,
-    /// A safety backup, by its name or by what it says of itself.
+    /// A safety backup, by its name or by its metadata.
     pub replaced: bool,
     /// Its place among the backups of one second, by its name.
     pub number: u32,
-    /// Its name has the whole form and nothing else: no person chose it.
+    /// Its name has exactly the programs' form: no person chose it.
     pub standard_name: bool,
-    /// The library that it is of, where the archive says so.
+    /// The library that it is of, if the archive says so.
     pub source: Option<Source>,
-    /// What its name is of, as it was before the archive was looked at.
+    /// The file that its name belongs to, as it was before the archive was read.
     pub stamp: Stamp,
-    /// What the archive says of itself, or why it can't.
+    /// What the archive says about itself, or why it can't.
     pub summary: Result<Summary, Flaw>,
 }
 
 impl Backup {
-    /// What tells which of two is the newer one. Those of one second are told apart by their number, then by their name.
+    /// The key that decides which of two is newer. Those of the same second are ordered by number, then by name.
     pub(super) fn age_order(&self) -> (Time, u32, &OsStr) {
         (self.created_at, self.number, &self.file_name)
     }
 }
 
-/// Why an archive can't say anything of itself.
+/// Why an archive can't say anything about itself.
 #[derive(Clone, Debug)]
 pub struct Flaw {
     /// What is wrong.
     pub reason: String,
-    /// The archive is not a complete backup; else it is not known, because it could not be looked at.
+    /// The archive is not a complete backup; otherwise this is unknown, because it could not be looked at.
     pub proven: bool,
 }
 
-/// What tells whether a name still is of the same file, unchanged. Symlinks are not followed.
+/// Tells whether a name still belongs to the same, unchanged file. Symlinks are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// A regular file: no symlink, nor anything else.
+    /// A regular file, not a symlink or anything else.
     pub regular: bool,
     /// The device that it is on.
     pub device: u64,
@@ -85,15 +85,15 @@ impl Stamp {
     }
 }
 
-/// A file's time as one number, where it fits: within three centuries of 1970.
+/// A file's time as one number, if it fits: within three centuries of 1970.
 pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
-/// What an archive says of itself.
+/// What an archive says about itself.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// Bytes of the database in it, of which VPO's metadata may give less than there are.
+    /// Bytes of the database in it; VPO's metadata may give fewer than there are.
     pub database_size: u64,
     /// The metadata.
     pub metadata: Metadata,
@@ -116,7 +116,7 @@ pub fn list(directory: &Path) -> anyhow::Result<Vec<Backup>> {
         let name = entry
             .with_context(|| format!("cannot read the directory '{shown}'"))?
             .file_name();
-        // A name that is not UTF-8 is a backup's too, if it begins and ends like one.
+        // A name that is not UTF-8 is also a backup's, if it begins and ends like one.
         if let Some(parsed) = BackupName::parse(&name.to_string_lossy()) {
             let path = directory.join(&name);
             backups.extend(row(name, path, parsed));
@@ -131,7 +131,7 @@ pub(super) fn newest_first(backups: &mut [Backup]) {
     backups.sort_by(|a, b| b.age_order().cmp(&a.age_order()));
 }
 
-/// The row of one file; none for what is not a regular file, or vanished meanwhile.
+/// The row of one file; none if it is not a regular file, or has vanished meanwhile.
 fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
     // Asked by name first: a device may do something when opened. A FIFO put in its place does not block.
     let own = fs::symlink_metadata(&path).ok()?;

@@ -1,4 +1,4 @@
-//! Backups as a person has them: made, proven, named and listed.
+//! Backups as a person sees them: made, proven, named and listed.
 
 mod earlier;
 mod estimate;

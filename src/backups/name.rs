@@ -7,7 +7,7 @@ use crate::time::Time;
 const PREFIX: &str = "vpo-library-";
 const SUFFIX: &str = ".tar.gz";
 const REPLACED: &str = "-replaced";
-/// So many backups in one second, and something is wrong.
+/// With this many backups in one second, something is wrong.
 const MAX_SAME_SECOND: u32 = 1000;
 
 /// What a backup's file name has of its own; `None` if it is not the name of a backup.
@@ -22,9 +22,9 @@ pub struct BackupName {
     pub time: Option<Time>,
     /// A safety backup: the library as it was before a restore.
     pub replaced: bool,
-    /// Among the backups of one second, the larger number is the later one. The first has none, which counts as 1.
+    /// Among backups of the same second, the larger number is the later one. The first has none, which counts as 1.
     pub number: u32,
-    /// It has the whole form, ours or VPO's, and nothing else: no person chose it.
+    /// It has exactly the form that we or VPO use: no person chose it.
     pub standard: bool,
 }
 
@@ -61,7 +61,7 @@ impl BackupName {
     }
 }
 
-/// The names that a backup of `time` may get in `directory`, in the order in which they are to be tried.
+/// The names that a backup of `time` may get in `directory`, in the order in which to try them.
 pub fn candidates(directory: &Path, time: Time, replaced: bool) -> impl Iterator<Item = PathBuf> {
     let mark = if replaced { REPLACED } else { "" };
     let stem = format!("{PREFIX}{}{mark}", time.compact());

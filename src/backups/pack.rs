@@ -21,7 +21,7 @@ const MAX_STATS: u64 = 64 * 1024;
 /// Where to look when a stream is empty or short.
 const UPSTREAM: &str = "in a pipeline, the program before this one may have failed";
 
-/// A database that is being read, of which the header has been read already.
+/// A database that is being read; its header has been read already.
 struct Input<'a> {
     head: [u8; HEADER_LEN],
     header: Header,
@@ -30,22 +30,23 @@ struct Input<'a> {
 
 /// Where the facts for the metadata come from.
 enum Source {
-    /// From whoever made the stream.
+    /// From the program that made the stream.
     Told(Facts),
     /// From the input, a regular file that must not change meanwhile.
     InPlace(PathBuf, Facts, Fingerprint),
-    /// From a copy of what went by.
+    /// From a copy of the stream.
     Spool(Temporary),
 }
 
 /// Reads a database from `input` and writes an archive of it to `out`.
 ///
-/// The facts for the metadata come from the file `stats`, which is opened after the first bytes of input are there;
+/// The facts for the metadata come from the file `stats`, which is opened after the first bytes of input have arrived;
 /// else from the input itself: a regular file is opened in place, a pipe is spooled to a private file in `scratch`.
 /// `watch` is told the length of the database and, with each piece, how many bytes it has.
 ///
 /// # Errors
-/// [`Kind::Database`] for input that is not a complete VPO library. What was written to `out` is then not a complete archive.
+/// [`Kind::Database`] for input that is not a complete VPO library. What was written to `out` is then not a complete
+/// archive.
 pub fn pack<W: Write>(
     input: &File,
     stats: Option<&Path>,
@@ -85,7 +86,7 @@ pub fn pack<W: Write>(
     if header.database_size().is_some() {
         return stream(input, Source::Spool(spool), begin, watch);
     }
-    // A legacy writer left the page count out of date: only the end of the input tells how long it is.
+    // A legacy writer left the page count out of date: only the end of the input shows how long it is.
     let failed = "cannot spool the input";
     (&spool).write_all(&head).context(failed)?;
     io::copy(&mut &*input.rest, &mut &spool).context(failed)?;
@@ -131,7 +132,7 @@ fn stream<W: Write>(
     if read_full(input.rest, &mut [0])? > 0 {
         return Err(Kind::Database.error(format!("the input is longer than the {size} bytes it should have")));
     }
-    // Before the metadata, which makes the archive a whole one.
+    // Before the metadata, which completes the archive.
     let facts = match &source {
         Source::Told(facts) => facts.clone(),
         Source::InPlace(path, _, before) if fingerprint(input.rest)? != *before => {
@@ -151,8 +152,8 @@ fn no_database(what: String) -> anyhow::Error {
     Kind::Database.error(format!("the input is not a complete database: {what}"))
 }
 
-/// Opens a FIFO for the facts before the first byte of input is there: whoever writes both may wait with that byte until
-/// the FIFO has a reader. A file may not be there yet.
+/// Opens a FIFO for the facts before the first byte of input arrives: the program that writes both may hold that byte
+/// back until the FIFO has a reader. A file may not exist yet.
 fn open_fifo(stats: &Path) -> anyhow::Result<Option<File>> {
     if !stats.metadata().is_ok_and(|meta| meta.file_type().is_fifo()) {
         return Ok(None);
@@ -164,15 +165,16 @@ fn open_fifo(stats: &Path) -> anyhow::Result<Option<File>> {
         .with_context(|| format!("cannot open '{}'", stats.display()))
 }
 
-/// Waits until a FIFO has something to read, and makes it an ordinary file: without a writer it looks as if it had
-/// ended.
+/// Waits until a FIFO has something to read, and makes reads from it block again: without a writer it looks as if it
+/// had ended.
 fn wait_for_writer(fifo: File) -> io::Result<File> {
     retry_on_intr(|| poll(&mut [PollFd::new(&fifo, PollFlags::IN)], None))?;
     fcntl_setfl(&fifo, fcntl_getfl(&fifo)? - OFlags::NONBLOCK)?;
     Ok(fifo)
 }
 
-/// Facts from whoever made the stream. They are one JSON object: the other end of a pipe may stay open behind it.
+/// Facts from the program that made the stream. They are one JSON object: the other end of a pipe may stay open after
+/// it.
 fn read_stats(stats: &Path, fifo: Option<File>, header: Header) -> anyhow::Result<Facts> {
     let shown = stats.display();
     let open = || files::open_path_or_descriptor(File::options().read(true), stats);
@@ -199,7 +201,7 @@ fn read_stats(stats: &Path, fifo: Option<File>, header: Header) -> anyhow::Resul
     Ok(facts)
 }
 
-/// Facts from a file that no one writes.
+/// Facts from a file that nobody writes to.
 fn read_facts(path: &Path) -> anyhow::Result<Facts> {
     Facts::read(&immutable(path)?).context("the input cannot be backed up")
 }
@@ -207,7 +209,7 @@ fn read_facts(path: &Path) -> anyhow::Result<Facts> {
 /// The path of an input that is a regular file, still there by that name, and read from its beginning.
 ///
 /// # Errors
-/// [`Kind::Database`] where a log or journal lies beside it, without which the file is not what was committed.
+/// [`Kind::Database`] if a log or journal lies beside it, without which the file is not what was committed.
 fn path_of(input: &File) -> anyhow::Result<Option<PathBuf>> {
     let meta = input.metadata().context("cannot look at the input")?;
     // The header has been read from it.

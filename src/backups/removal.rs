@@ -1,4 +1,4 @@
-//! A backup is removed only as long as it is what was looked at.
+//! A backup is removed only if it is still the file that was looked at.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -12,15 +12,15 @@ use super::listing::{Stamp, nanoseconds};
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// It is gone now.
+    /// It was removed.
     Removed,
     /// It was gone already.
     Gone,
-    /// It is of another file than it was, or that file has changed: it stays.
+    /// It belongs to another file than before, or the file has changed: it stays.
     Changed,
 }
 
-/// Removes the name `name` from `directory`, an open directory, if it still is of the file of `stamp`.
+/// Removes the name `name` from `directory`, an open directory, if it still belongs to the file of `stamp`.
 pub fn remove(directory: &File, name: &OsStr, stamp: &Stamp) -> io::Result<Removal> {
     match retry_on_intr(|| statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)) {
         Ok(stat) if stamp_of(&stat) == *stamp && stamp.regular => {}

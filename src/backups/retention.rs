@@ -1,4 +1,4 @@
-//! Which backups stay: decided from the listing, the rules and the time alone.
+//! Which backups stay: decided only from the listing, the rules and the time.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -9,23 +9,23 @@ use super::selection::is_ahead;
 use crate::database::Source;
 use crate::time::Time;
 
-/// What is to be kept. A backup stays if any rule keeps it. Without any of the first seven, all ordinary backups stay;
+/// What to keep. A backup stays if any rule keeps it. Without any of the first seven, all ordinary backups stay;
 /// without the eighth, all safety backups do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
-    /// So many, the newest.
+    /// This many, the newest.
     pub last: Option<u64>,
     /// All that are older than the newest by less than this.
     pub within: Option<Duration>,
-    /// The newest of so many hours; as in the next four, one without a backup does not count.
+    /// The newest of this many hours; as in the next four, one without a backup does not count.
     pub hourly: Option<u64>,
-    /// The newest of so many days.
+    /// The newest of this many days.
     pub daily: Option<u64>,
-    /// The newest of so many ISO weeks.
+    /// The newest of this many ISO weeks.
     pub weekly: Option<u64>,
-    /// The newest of so many months.
+    /// The newest of this many months.
     pub monthly: Option<u64>,
-    /// The newest of so many years.
+    /// The newest of this many years.
     pub yearly: Option<u64>,
     /// Safety backups that are older than the newest ordinary one by less than this.
     pub replaced: Option<Duration>,
@@ -39,9 +39,9 @@ type Period = fn(Time) -> u64;
 /// Why a backup stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The newest ordinary one of its source, which stays in any case.
+    /// The newest ordinary one of its source, which always stays.
     Newest,
-    /// By the rule of this name, as all that follow.
+    /// By the rule of this name, as are all that follow.
     Last,
     Within,
     Hourly,
@@ -76,7 +76,7 @@ pub enum Verdict {
     Kept(Vec<Reason>),
     /// No rule keeps it.
     Expired,
-    /// No rule is about backups of its kind, or there is nothing to measure it by.
+    /// No rule applies to backups of its kind, or there is nothing to measure it by.
     NoRule,
     /// It may be of any library.
     UnknownSource,
@@ -105,8 +105,8 @@ impl Rules {
     }
 }
 
-/// Decides about each of `backups`, in their order. `now` only tells which of them are dated ahead: where backups have
-/// stopped, time alone lets none go.
+/// Decides about each of `backups`, in their order. `now` only shows which of them are dated ahead: if backups have
+/// stopped, time alone removes none.
 pub fn decide(backups: &[Backup], rules: &Rules, now: Time) -> Vec<Verdict> {
     let mut verdicts = vec![Verdict::LeftAlone; backups.len()];
     let mut libraries: BTreeMap<Option<&Source>, Vec<usize>> = BTreeMap::new();
@@ -148,7 +148,7 @@ pub fn decide(backups: &[Backup], rules: &Rules, now: Time) -> Vec<Verdict> {
     verdicts
 }
 
-/// True for what the programs made and named, and what is as it should be as far as the listing knows.
+/// True for backups that the programs made and named, and that are sound as far as the listing shows.
 fn counts(backup: &Backup, now: Time) -> bool {
     backup.standard_name && backup.stamp.regular && backup.summary.is_ok() && !is_ahead(backup, now)
 }

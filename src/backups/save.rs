@@ -10,7 +10,7 @@ use crate::archive::Contents;
 use crate::failure::Kind;
 use crate::files::{NewFile, WriteBehind, parent, sweep};
 
-/// Where an archive is to be kept.
+/// Where to keep an archive.
 #[derive(Clone, Debug)]
 pub enum Destination {
     /// In this directory, under its standard name, or the next that is free.
@@ -45,7 +45,7 @@ impl Destination {
         Ok(Destination::File(path.to_owned()))
     }
 
-    /// The directory in which the file will be.
+    /// The directory that the file will be in.
     pub fn directory(&self) -> &Path {
         match self {
             Destination::Directory(directory) => directory,
@@ -54,8 +54,8 @@ impl Destination {
     }
 }
 
-/// Keeps the archive that comes from `input` if `check`, which has to read it to its end, finds it valid. The file is
-/// private, complete and flushed to disk, or not there at all.
+/// Keeps the archive from `input` if `check`, which must read it to its end, finds it valid. The file is private,
+/// complete and flushed to disk, or does not exist at all.
 ///
 /// Returns its path and what it holds.
 pub fn save(

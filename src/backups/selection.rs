@@ -7,14 +7,14 @@ use super::name::{BackupName, stem};
 use crate::database::Source;
 use crate::time::Time;
 
-/// A backup that is dated further ahead of now, in seconds, does not count: its clock was wrong, and it would be the
-/// newest one for ever.
+/// A backup that is dated further ahead of now than this, in seconds, does not count: its clock was wrong, and it would
+/// always be the newest.
 const MAX_AHEAD: u64 = 24 * 60 * 60;
 
-/// What somebody may say instead of a path.
+/// What a person may say instead of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// `latest`: the newest ordinary backup, whole or not.
+    /// `latest`: the newest ordinary backup, damaged or not.
     Latest,
     /// `replaced`: the newest safety backup.
     Replaced,
@@ -40,8 +40,9 @@ impl Selector {
         }
     }
 
-    /// The backups of the library `here`, or of unknown source, that are meant among `backups`, a listing: the first one is
-    /// the one, the others are older ones that would be meant without it. A name is that of one file, whatever its source.
+    /// The backups of the library `here`, or of unknown source, that are meant among `backups`, a listing: the first is
+    /// the one meant, the others are older ones that would be meant without it. A name means one file, whatever its
+    /// source.
     pub fn candidates<'a>(&self, backups: &'a [Backup], here: Option<&Source>, now: Time) -> Vec<&'a Backup> {
         let of_here = |backup: &Backup| backup.source.is_none() || backup.source.as_ref() == here;
         let named = matches!(self, Selector::Name(_));
@@ -49,7 +50,7 @@ impl Selector {
         backups.iter().filter(meant).collect()
     }
 
-    /// The backups of other libraries that would be meant there, those of each library together. `replaced` never means
+    /// The backups of other libraries that would be meant, grouped by library. `replaced` never means
     /// another library's.
     pub fn elsewhere<'a>(&self, backups: &'a [Backup], here: Option<&Source>, now: Time) -> Vec<Vec<&'a Backup>> {
         let mut libraries: BTreeMap<&Source, Vec<&Backup>> = BTreeMap::new();
@@ -97,7 +98,7 @@ pub fn is_ahead(backup: &Backup, now: Time) -> bool {
     backup.created_at.as_second() > now.as_second() + MAX_AHEAD
 }
 
-/// The newest backup of a listing that can be relied on, as far as a listing tells: whole, no safety backup, and not
+/// The newest backup of a listing that can be relied on, as far as a listing shows: whole, not a safety backup, and not
 /// dated more than a day ahead.
 pub fn newest_good(backups: &[Backup], now: Time) -> Option<&Backup> {
     let good = |backup: &&Backup| Selector::Latest.fits(backup, now) && backup.summary.is_ok();

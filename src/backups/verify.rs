@@ -14,7 +14,7 @@ use crate::database::{Facts, Problem, Untrusted, problems, quick_check};
 use crate::failure::{Kind, kind};
 use crate::files::{Temporary, require_space};
 
-/// An archive that passed every check but those of the database's inside, and its database, unpacked.
+/// An archive that passed every check except those of the database's content, and its database, unpacked.
 pub struct Staged {
     /// The database; removed when dropped.
     pub file: Temporary,
@@ -22,7 +22,7 @@ pub struct Staged {
     pub contents: Contents,
 }
 
-/// Opens an archive that somebody named: a file, or a FIFO or device to be read as a stream.
+/// Opens an archive that a person named: a file, or a FIFO or device to read as a stream.
 ///
 /// # Errors
 /// [`Kind::NotFound`]; [`Kind::Usage`] for a directory; an I/O error.
@@ -57,7 +57,7 @@ pub fn named(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
     Ok((backups.into_iter().map(|backup| backup.path).collect(), open_regular))
 }
 
-/// Checks everything but the database's inside, which needs no space on disk.
+/// Checks everything except the database's content, which needs no space on disk.
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; an I/O error of the input.
@@ -65,9 +65,9 @@ pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::R
     Reader::open(input, threads)?.unpack(&mut io::sink())
 }
 
-/// Unpacks an archive into a private file in `directory` and checks everything outside of the database.
+/// Unpacks an archive into a private file in `directory` and checks everything outside the database.
 ///
-/// The directory must have room for it, and `beside` bytes more.
+/// The directory must have room for it, plus `beside` bytes.
 ///
 /// # Errors
 /// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
@@ -81,10 +81,10 @@ pub fn stage(input: Box<dyn Read>, directory: &Path, beside: u64, threads: NonZe
 }
 
 impl Staged {
-    /// Checks the database's inside: SQLite has to find it whole, and it has to be what the metadata says.
+    /// Checks the database's content: SQLite must find it sound, and it must be what the metadata says.
     ///
     /// # Errors
-    /// [`Kind::InvalidArchive`]; whatever kept SQLite from checking, as what it is.
+    /// [`Kind::InvalidArchive`]; or whatever kept SQLite from checking.
     pub fn check(&self) -> anyhow::Result<Facts> {
         // The last byte is written: quick_check of an empty stage says ok.
         let invalid = "the database inside is damaged or not a VPO library";
@@ -98,11 +98,11 @@ impl Staged {
             })
     }
 
-    /// Looks for what [`Staged::check`], which has to come first, leaves out: indexes against their tables, and
-    /// references. What it finds was so in the library.
+    /// Checks what [`Staged::check`], which must come first, leaves out: indexes against their tables, and references.
+    /// Whatever it finds was already so in the library.
     ///
     /// # Errors
-    /// Where it could not be done.
+    /// If it could not be done.
     pub fn problems(&self) -> anyhow::Result<Vec<Problem>> {
         let database = Untrusted::open(self.file.path())?;
         problems(&database).map_err(|error| {

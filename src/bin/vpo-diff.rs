@@ -13,14 +13,21 @@ use vpo_library::library::{Comparison, Counts, DiffError, Opened, Operand, Table
 const USAGE: &str = "\
 usage: vpo-diff [options] OLD NEW
 
-Says which files NEW knows (A), which ones only OLD knew (D), and which ones
-they know differently (M): a line each, ordered by path. OLD and NEW are backup
-archives, which are verified, or databases, also of a library that is in use;
-'-' is an archive on standard input.
+Compares two backups, or a backup and the library: prints each file that only
+NEW knows (A), that only OLD knows (D), or that they know differently (M).
+
+examples:
+  vpo-diff x.tar.gz ~/.vpo/library.db
+  vpo-diff --stat monday.tar.gz tuesday.tar.gz
+  ssh nas cat x.tar.gz | vpo-diff - ~/.vpo/library.db
+
+OLD and NEW are backup archives, which are verified, or databases, including
+that of a library in use; '-' is an archive on standard input. One line is
+printed for each file, ordered by path.
 
 options:
-      --stat            print the counts alone, and the rows of other tables
-  -0, --null            end each path with a NUL, and print it as it is
+      --stat            print only the counts, and the rows of other tables
+  -0, --null            end each path with a NUL, and do not escape it
       --json            report as one JSON document
   -q, --quiet           no report, only the exit status
   -v, --verbose         say on stderr what is read
@@ -28,11 +35,6 @@ options:
   -V, --version         print the version
 
 exit status: 0 no difference, 1 differences, 2 and above a failure
-
-examples:
-  vpo-diff x.tar.gz ~/.vpo/library.db
-  vpo-diff --stat monday.tar.gz tuesday.tar.gz
-  ssh nas cat x.tar.gz | vpo-diff - ~/.vpo/library.db
 ";
 
 struct Config {
@@ -68,7 +70,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         DiffError::New(error) => new.explain(error),
         DiffError::Sink(error) => error,
     });
-    // Before the rest of the report goes to somebody who may be slow.
+    // Before the rest of the report goes to a reader who may be slow.
     let closed = old.close().and(new.close());
     match compared.and_then(|compared| closed.map(|()| compared)) {
         Ok((counts, tables)) => {

@@ -1,4 +1,4 @@
-//! `vpo-library`: backup and restore for every day, by running the other six programs.
+//! `vpo-library`: everyday backup and restore, by running the other six programs.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -214,7 +214,7 @@ fn help_on(mut parser: lexopt::Parser) -> anyhow::Error {
     }
 }
 
-/// The error for what `command` does not have: an option may belong to another one.
+/// The error for what `command` does not have: an option may belong to another command.
 fn unexpected(arg: Arg, command: Option<&Command>) -> anyhow::Error {
     let option = match &arg {
         Short(name) => format!("-{name}"),

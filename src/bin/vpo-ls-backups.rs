@@ -1,4 +1,4 @@
-//! `vpo-ls-backups`: lists the archives of a directory.
+//! `vpo-ls-backups`: lists the archives in a directory.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,25 +14,33 @@ use vpo_library::time::Time;
 const USAGE: &str = "\
 usage: vpo-ls-backups [options] [DIR]
 
-Lists the backups of a directory, newest first. Of each archive only the first
-header and the tail are read; vpo-verify reads all.
+Lists the backups in a directory, newest first.
+
+examples:
+  vpo-ls-backups --max-age 26h -q || echo 'no backup since yesterday'
+  vpo-ls-backups -0 | xargs -0 vpo-verify
+  vpo-ls-backups --json | jq '.backups[0].path'
+  vpo-ls-backups --expired --keep-daily 7 -0 | xargs -0 -r rm --
+
+Only the beginning and the end of each archive are read; vpo-verify reads all of
+it.
 
 options:
   -p, --path DIR        the directory (default: VPO_BACKUP_DIR, else
                         $VPO_DATA_DIR/backups, else ~/.vpo/backups)
-      --names           print paths alone, one a line
-  -0, --null            print paths alone, each ended by a NUL
+      --names           print only the paths, one per line
+  -0, --null            print only the paths, each followed by a NUL
       --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
       --source HOST:PATH
-                        only the backups of this library
+                        list only the backups of this library
       --json            report as one JSON document
   -q, --quiet           no report, only the exit status
   -v, --verbose         say on stderr which directory is read
   -h, --help            print this help
   -V, --version         print the version
 
-keep rules: a backup stays if any of them keeps it. They add a column: why it
-stays, or 'expired'. Nothing is removed.
+keep rules: a backup stays if any of them keeps it. They add a column that says
+why it stays, or 'expired'. Nothing is removed.
       --keep-last N     the N newest
       --keep-within AGE those younger than the newest by less than AGE: 36h, 7d,
                         5w, 1y
@@ -42,16 +50,10 @@ stays, or 'expired'. Nothing is removed.
       --keep-monthly N  of months,
       --keep-yearly N   of years
       --keep-replaced AGE
-                        safety backups not older than the newest other backup
-                        by AGE or more
-      --one-source      count all as backups of one library
+                        safety backups, unless older than the newest other
+                        backup by AGE or more
+      --one-source      treat all as backups of one library
       --expired         list only what no rule keeps
-
-examples:
-  vpo-ls-backups --max-age 26h -q || echo 'no backup since yesterday'
-  vpo-ls-backups -0 | xargs -0 vpo-verify
-  vpo-ls-backups --json | jq '.backups[0].path'
-  vpo-ls-backups --expired --keep-daily 7 -0 | xargs -0 -r rm --
 ";
 
 #[derive(Default)]
@@ -123,7 +125,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     Ok(0)
 }
 
-/// What keep rules, if there are any, say of each backup; with `--expired`, only what they let go is left of `backups`.
+/// What keep rules, if there are any, say about each backup; with `--expired`, only expired ones remain in `backups`.
 fn decide(config: &Config, backups: &mut Vec<Backup>, now: Time) -> Option<Vec<Verdict>> {
     if config.rules.is_empty() {
         return None;

@@ -16,18 +16,24 @@ use vpo_library::{backups, size};
 const USAGE: &str = "\
 usage: vpo-pack [options] < DATABASE > ARCHIVE
 
-Makes a backup archive of a VPO library. The input is a whole SQLite database,
-from vpo-snapshot or a file that no one writes.
+Makes a backup archive from a VPO library's database.
+
+examples:
+  vpo-snapshot | vpo-pack > library.tar.gz
+  ssh nas vpo-snapshot | vpo-pack -l 9 | vpo-verify --save backups/
+
+The input is a complete SQLite database, from vpo-snapshot or from a file that
+nobody is writing to.
 
 options:
   -l, --level N         compression level, 0 (none) to 12 (default: 6)
-  -t, --threads N       threads that compress (default: one for each core)
+  -t, --threads N       number of compression threads (default: one per core)
       --stats FILE      facts about the database, from vpo-snapshot --stats;
-                        without, a pipe is spooled to TMPDIR to find them
-      --reuse ARCHIVE   copy what is the same in this earlier archive, which is
-                        faster and makes no difference otherwise
+                        without it, a pipe is copied to TMPDIR to find them
+      --reuse ARCHIVE   copy unchanged blocks from this earlier archive: faster,
+                        and otherwise the same
       --source HOST:PATH
-                        the library that was read, where --stats doesn't tell
+                        the library that was read, if --stats does not say
       --created-at TIME time of the backup, RFC 3339 (default: now)
       --vpo-version V   version to write into the metadata
       --progress        draw a progress bar on stderr
@@ -35,10 +41,6 @@ options:
   -v, --verbose         say on stderr what was packed
   -h, --help            print this help
   -V, --version         print the version
-
-examples:
-  vpo-snapshot | vpo-pack > library.tar.gz
-  ssh nas vpo-snapshot | vpo-pack -l 9 | vpo-verify --save backups/
 ";
 
 struct Config {

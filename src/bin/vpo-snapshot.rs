@@ -14,10 +14,18 @@ const USAGE: &str = "\
 usage: vpo-snapshot [options] [LIBRARY]
 
 Writes the library's database to standard output, exactly as one transaction
-sees it, while others read and write. The library is not changed.
+sees it, while other processes read and write. The library is not changed.
+
+examples:
+  vpo-snapshot | vpo-pack > library.tar.gz
+  vpo-snapshot > copy.db
+  ssh nas vpo-snapshot | vpo-pack | vpo-verify --save backups/
+
+Without LIBRARY: VPO_DATABASE_PATH, else database_path in VPO's config.toml,
+else ~/.vpo/library.db.
 
 options:
-      --no-check        do not look for damage meanwhile (SQLite's quick_check)
+      --no-check        do not run SQLite's quick_check meanwhile
       --stats FILE      write facts about the database to FILE, for vpo-pack
       --timeout SECONDS how long to wait for a lock (default: 5)
       --progress        draw a progress bar on stderr
@@ -25,13 +33,6 @@ options:
   -v, --verbose         say on stderr what is read
   -h, --help            print this help
   -V, --version         print the version
-
-Without LIBRARY: VPO_DATABASE_PATH, else database_path in VPO's config.toml,
-else ~/.vpo/library.db.
-
-examples:
-  vpo-snapshot | vpo-pack > library.tar.gz
-  ssh nas vpo-snapshot | vpo-pack | vpo-verify --save backups/
 ";
 
 struct Config {

@@ -17,18 +17,24 @@ use vpo_library::{backups, files};
 const USAGE: &str = "\
 usage: vpo-unpack-restore [options] [ARCHIVE]
 
-Puts a backup in the place of the library. The archive, from standard input
-without ARCHIVE or for '-', is unpacked beside the library and verified in full
-before the library is touched. After any failure the library is the old one or
-the new one, whole. The replaced one is kept.
+Restores the library from a backup archive: verifies all of it, asks, and only
+then replaces the library. The replaced library is kept.
+
+examples:
+  vpo-unpack-restore --dry-run library.tar.gz
+  vpo-unpack-restore --db /tmp/old.db library.tar.gz
+  ssh nas cat library.tar.gz | vpo-unpack-restore --yes
+
+Without ARCHIVE, or if it is '-', the archive is read from standard input. After
+any failure the library is the old one or the new one, whole.
 
 options:
       --db PATH         the library (default: VPO_DATABASE_PATH, else
                         database_path in VPO's config.toml, else
                         ~/.vpo/library.db)
-  -y, --yes             replace an existing library without a question
+  -y, --yes             replace an existing library without asking
       --dry-run         make every check and change nothing
-      --safety-dir DIR  where the replaced library is kept, as a backup
+      --safety-dir DIR  where to keep the replaced library, as a backup
                         (default: VPO_BACKUP_DIR, else $VPO_DATA_DIR/backups,
                         else ~/.vpo/backups)
       --no-safety-backup
@@ -42,10 +48,6 @@ options:
   -v, --verbose         say on stderr what is done
   -h, --help            print this help
   -V, --version         print the version
-
-examples:
-  vpo-unpack-restore --dry-run library.tar.gz
-  ssh nas cat library.tar.gz | vpo-unpack-restore --yes
 ";
 
 struct Config {
@@ -125,7 +127,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             (false, true) => {}
             (false, false) => cli::confirm(plan, &config.archive, safety_directory)?,
         }
-        // What is done from here on is told before a signal ends the program.
+        // What is done from here on is reported before a signal ends the program.
         deferral = Some(Deferral::new());
         Ok(())
     });
@@ -156,7 +158,7 @@ impl Config {
     /// Where the replaced library is kept.
     ///
     /// # Errors
-    /// [`Kind::Usage`] if there is something to keep, and it can't be told where.
+    /// [`Kind::Usage`] if there is something to keep, and no place for it is known.
     fn safety_directory(&self, library: &Path) -> anyhow::Result<Option<PathBuf>> {
         if !self.safety_backup {
             return Ok(None);

@@ -17,17 +17,26 @@ const HINT: &str = "name a file, or send an archive through a pipe";
 const USAGE: &str = "\
 usage: vpo-verify [options] [ARCHIVE|DIRECTORY]...
 
-Proves that backup archives are whole: every byte is read and checked, and
-SQLite checks the database inside. Without operands, or for '-', the archive
-comes from standard input. A directory stands for every backup in it.
+Proves that backup archives are whole: reads and checks every byte, and has
+SQLite check the database inside.
+
+examples:
+  vpo-verify ~/.vpo/backups
+  ssh nas cat library.tar.gz | vpo-verify
+  vpo-snapshot | vpo-pack | ssh nas vpo-verify --save backups/
+
+Without operands, or for '-', the archive is read from standard input. A
+directory stands for every backup in it. Each line of the report begins with
+'ok'; with 'bad' for what is not a complete backup; or with '??' for what could
+not be looked at.
 
 options:
       --save DEST       keep the archive from standard input, only if it is
                         valid: as DEST, or in the directory DEST
-      --full            also check indexes against tables, and references:
-                        what is found was so in the library
+      --full            also check indexes against tables, and references: what
+                        is found was already so in the library
       --no-database-check
-                        check the archive alone, without unpacking the database
+                        check only the archive, without unpacking the database
       --json            report as one JSON document
       --progress        draw a progress bar on stderr
   -q, --quiet           report only what is bad, on stderr
@@ -35,16 +44,8 @@ options:
   -h, --help            print this help
   -V, --version         print the version
 
-A line begins with ok, with bad for what is not a complete backup, or with ??
-for what could not be looked at.
-
 exit status: 0 all are whole, 46 one is bad, 20 one does not exist,
 40 or 44 one could not be looked at, 1 --full found something
-
-examples:
-  vpo-verify ~/.vpo/backups
-  ssh nas cat library.tar.gz | vpo-verify
-  vpo-snapshot | vpo-pack | ssh nas vpo-verify --save backups/
 ";
 
 struct Config {

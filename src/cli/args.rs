@@ -1,4 +1,4 @@
-//! What all seven programs do alike with their arguments.
+//! What all seven programs do with their arguments in the same way.
 
 use std::ffi::OsStr;
 use std::num::NonZero;
@@ -14,12 +14,12 @@ use crate::archive::Level;
 use crate::database::Source;
 use crate::failure::Kind;
 
-/// Prints the help of a program and ends it well.
+/// Prints the help of a program and ends it successfully.
 pub fn help(usage: &str) -> anyhow::Error {
     print(usage).err().unwrap_or(Done.into())
 }
 
-/// Prints the version of a program and ends it well.
+/// Prints the version of a program and ends it successfully.
 pub fn version(program: &str) -> anyhow::Error {
     let text = format!("{program} {}\n", env!("CARGO_PKG_VERSION"));
     print(&text).err().unwrap_or(Done.into())
@@ -33,7 +33,7 @@ pub fn unexpected(arg: Arg) -> anyhow::Error {
     }
 }
 
-/// Reads the whole number that option `name` was given.
+/// Reads the integer that option `name` was given.
 pub fn number(name: &str, value: &OsStr, range: RangeInclusive<u64>) -> anyhow::Result<u64> {
     let number = value.to_str().and_then(|text| text.parse().ok());
     number.filter(|n| range.contains(n)).ok_or_else(|| {
@@ -89,7 +89,7 @@ pub fn schema(value: &OsStr) -> anyhow::Result<u64> {
     number("--current-schema", value, 1..=i64::MAX as u64)
 }
 
-/// The schema of the installed VPO, where `VPO_SCHEMA_VERSION` gives it.
+/// The schema of the installed VPO, if `VPO_SCHEMA_VERSION` gives it.
 pub fn schema_variable() -> anyhow::Result<Option<u64>> {
     variable("VPO_SCHEMA_VERSION")
         .map(|value| number("VPO_SCHEMA_VERSION", &value, 1..=i64::MAX as u64))

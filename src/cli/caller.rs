@@ -1,8 +1,8 @@
 //! What `vpo-library` and the programs that it runs tell each other: it gives them the command line that a person may
 //! paste, they give it the error that they print.
 //!
-//! An environment variable holds both: the number of a pipe's descriptor, a space, the command line. Reports and prompts
-//! need the real standard error, so that the pipe is one of its own.
+//! An environment variable holds both: the number of a pipe's descriptor, a space, the command line. Reports and
+//! prompts need the real standard error, so that the pipe is one of its own.
 
 use std::io::{Read, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -19,7 +19,7 @@ const ERROR: &str = "error ";
 const HINT: &str = "hint ";
 const RESTORED: &str = "restored";
 
-/// Longer messages have been cut before.
+/// Longer messages have been cut already.
 const MAX_LENGTH: u64 = 64 * 1024;
 
 /// What a program told the wrapper that ran it.
@@ -29,15 +29,15 @@ pub struct Told {
     pub error: Option<String>,
     /// The hint that came with it.
     pub hint: Option<String>,
-    /// The library is replaced, whatever came afterwards.
+    /// The library was replaced, whatever happened afterwards.
     pub restored: bool,
 }
 
 impl Told {
-    /// Reads what a program told that has ended.
+    /// Reads what a program that has ended reported.
     pub fn read(pipe: impl Read) -> Self {
         let mut text = Vec::new();
-        // What can't be read is not there to be told.
+        // What can't be read can't be reported.
         let _ = pipe.take(MAX_LENGTH).read_to_end(&mut text);
         let mut told = Told::default();
         for line in String::from_utf8_lossy(&text).lines() {

@@ -10,8 +10,8 @@ use super::places::{backup_directory, library, variable};
 use super::text::{MAX_CHARS, escape};
 use crate::failure::{Advice, advice, with_hint};
 
-/// A command for a person to paste. Paths in it are absolute and quoted. It is nothing where a path can't be written on
-/// a command line.
+/// A command for a person to paste. Paths in it are absolute and quoted. It is empty if a path can't be written on a
+/// command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandLine(Option<String>);
 
@@ -19,7 +19,7 @@ impl CommandLine {
     /// This program, as the person typed it.
     pub fn this(program: &str) -> Self {
         match typed() {
-            // A shell that was asked to log in has a name of this kind.
+            // A login shell has a name of this kind.
             Some(typed) if !typed.as_os_str().as_bytes().starts_with(b"-") => Self::program(&typed),
             _ => CommandLine(Some(program.into())),
         }
@@ -81,11 +81,11 @@ impl CommandLine {
 
     /// The text, unless a path in it can't be written on a command line.
     pub fn text(&self) -> Option<&str> {
-        // What is longer would be cut, and half a command is none.
+        // A longer one would be cut, and half a command is useless.
         self.0.as_deref().filter(|text| text.len() < MAX_CHARS)
     }
 
-    /// `text`, a colon and the command; without it, where there is none, only the text.
+    /// `text`, a colon and the command; only the text if there is no command.
     pub fn after(&self, text: &str) -> String {
         match self.text() {
             Some(command) => format!("{text}: {command}"),
@@ -94,7 +94,7 @@ impl CommandLine {
     }
 }
 
-/// This run's program with the options that say where its things are; where `vpo-library` runs it, that with its own
+/// This run's program with the options that say where its files are; if `vpo-library` runs it, that with its own
 /// options and `command`.
 pub fn this_run(program: &str, command: &str, options: &[(&str, Option<PathBuf>)]) -> CommandLine {
     match caller::command_line() {
@@ -119,7 +119,7 @@ fn with_options(line: CommandLine, options: &[(&str, Option<PathBuf>)]) -> Comma
     options.iter().fold(line, add)
 }
 
-/// The library, where a command without options and without this run's environment might mean another one.
+/// The library, if a command without options and without this run's environment might mean another one.
 pub fn named_library(option: Option<&Path>) -> Option<PathBuf> {
     let named = option.is_some()
         || ["VPO_DATABASE_PATH", "VPO_CONFIG_PATH"]
@@ -129,7 +129,7 @@ pub fn named_library(option: Option<&Path>) -> Option<PathBuf> {
     (named || path.is_relative()).then_some(path)
 }
 
-/// The backup directory, where a command without options and without this run's environment might mean another one.
+/// The backup directory, if a command without options and without this run's environment might mean another one.
 pub fn named_backup_directory(option: Option<&Path>) -> Option<PathBuf> {
     let named = option.is_some() || ["VPO_BACKUP_DIR", "VPO_DATA_DIR"].iter().any(|v| variable(v).is_some());
     let (path, _) = backup_directory(option.map(Path::to_owned)).ok()?;
@@ -155,7 +155,7 @@ pub fn advise(error: anyhow::Error, everyday: &CommandLine) -> anyhow::Error {
     with_hint(error, hint)
 }
 
-/// What can be done where the library that is to be replaced can't be kept.
+/// What to do if the library to be replaced can't be kept.
 pub fn keep_elsewhere() -> String {
     let option = match caller::command_line() {
         Some(_) => "--backup-dir",
@@ -164,7 +164,7 @@ pub fn keep_elsewhere() -> String {
     format!("{option} DIR keeps the replaced library elsewhere, --no-safety-backup does not keep it")
 }
 
-/// What makes a backup of a stream: in the directory of whoever pastes it, where it replaces nothing.
+/// What makes a backup from a stream: in the directory where it is pasted, where it replaces nothing.
 pub fn packed_here() -> CommandLine {
     let save = CommandLine::sibling("vpo-verify").arg("--save").arg(".");
     CommandLine::sibling("vpo-pack").pipe(save)
@@ -190,7 +190,7 @@ fn word(text: &OsStr) -> Option<String> {
     {
         return shlex::try_quote(text).ok().map(Cow::into_owned);
     }
-    // Shells take away the line feeds at the end of what a command prints.
+    // Shells remove the line feeds at the end of what a command prints.
     if bytes.ends_with(b"\n") {
         return None;
     }

@@ -22,9 +22,9 @@ pub enum DiffFormat {
     /// A line for each file.
     #[default]
     Lines,
-    /// The same with the paths as they are, each ended by a NUL.
+    /// The same with unescaped paths, each followed by a NUL.
     Null,
-    /// Counts alone.
+    /// Only counts.
     Stat,
     /// One document with everything.
     Json,
@@ -35,7 +35,7 @@ pub enum DiffFormat {
 }
 
 impl DiffFormat {
-    /// True if nothing but the exit status tells whether there is a difference.
+    /// True if only the exit status says whether there is a difference.
     pub fn is_quiet(self) -> bool {
         self == DiffFormat::Quiet
     }
@@ -50,7 +50,8 @@ impl DiffFormat {
     }
 }
 
-/// A report that is being written, from a thread of its own: a reader who stalls keeps no library open against a signal.
+/// A report that is being written, from a thread of its own: a reader who stalls can't keep a library open after a
+/// signal.
 pub struct DiffReport {
     format: DiffFormat,
     out: Outlet,
@@ -82,7 +83,7 @@ impl DiffReport {
         };
         let text = String::from_utf8_lossy(path);
         match self.format {
-            // No name reaches a terminal as it is.
+            // No name reaches a terminal unescaped.
             DiffFormat::Null if !is_terminal(io::stdout()) => {
                 self.write(&[letter.as_bytes(), b"\t", path, b"\0"].concat())
             }
@@ -101,7 +102,7 @@ impl DiffReport {
         }
     }
 
-    /// Adds what is known at the end, and waits until all is written.
+    /// Adds what is known at the end, and waits until everything is written.
     pub fn finish(mut self, counts: Counts, tables: &[TableRows]) -> anyhow::Result<()> {
         if self.format == DiffFormat::Stat {
             self.write(summary(counts, tables).as_bytes())?;
@@ -121,8 +122,8 @@ impl DiffReport {
         self.out.finish()
     }
 
-    /// Ends the report where the comparison was cut short, and gives the error that says so. A document that was begun ends
-    /// with the keys of a failure.
+    /// Ends the report if the comparison was cut short, and returns the error that says so. A document that was begun
+    /// ends with the keys of a failure.
     pub fn broken_off(mut self, error: anyhow::Error) -> anyhow::Error {
         if !self.begun {
             return error;
@@ -151,7 +152,7 @@ impl DiffReport {
             _ => "{",
         };
         let end = escape_json(&serde_json::to_string_pretty(end)?);
-        // An object on several lines, as it has keys.
+        // An object with keys is printed on several lines.
         let end = end.strip_prefix('{').unwrap_or(&end);
         self.write(format!("{files}{end}\n").as_bytes())
     }

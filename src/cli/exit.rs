@@ -28,9 +28,9 @@ impl fmt::Display for Done {
 
 impl std::error::Error for Done {}
 
-/// Runs a program; `usage` is its help text. `run` gives its exit status, or the error that becomes one.
+/// Runs a program; `usage` is its help text. `run` returns its exit status, or the error that becomes one.
 ///
-/// It has ended well only if standard output could be closed without an error.
+/// It has succeeded only if standard output could be closed without an error.
 pub fn main(program: &str, usage: &str, run: impl FnOnce(lexopt::Parser) -> anyhow::Result<u8>) -> ExitCode {
     let result = signals::listen()
         .map_err(|error| anyhow::Error::new(error).context("cannot listen to signals"))
@@ -43,7 +43,7 @@ pub fn main(program: &str, usage: &str, run: impl FnOnce(lexopt::Parser) -> anyh
         Ok(status) => (status, close_output().err()),
         Err(error) => (0, Some(error)),
     };
-    // What was interrupted by a signal ends by it, not by the error that it led to.
+    // A run that a signal interrupted ends by that signal, not with the error that it led to.
     if let Some(signal) = signals::pending() {
         signals::end_by(signal);
     }
@@ -52,13 +52,13 @@ pub fn main(program: &str, usage: &str, run: impl FnOnce(lexopt::Parser) -> anyh
         Some(error) if is_closed_pipe(&error) => signals::end_by(SIGPIPE),
         Some(error) => {
             let failed = fail(program, usage, &error);
-            // That the report was lost is not better news than what it said.
+            // A report that was lost is not a success: a bad status stays, whatever the report said.
             ExitCode::from(if status == 0 { failed } else { status })
         }
     }
 }
 
-/// A failure whose line somebody else has printed.
+/// A failure whose line another program has printed.
 #[derive(Debug)]
 pub struct Reported {
     /// The exit status.
@@ -100,7 +100,7 @@ impl fmt::Display for Documented {
     }
 }
 
-/// The status that a shell gives to what `signal` has ended.
+/// The status that a shell shows for a program that `signal` has ended.
 pub fn signal_status(signal: i32) -> u8 {
     // Signals have numbers up to 64.
     128 + u8::try_from(signal).unwrap_or_default()
@@ -118,7 +118,7 @@ pub fn status(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Tells of a failure, and gives the exit status.
+/// Reports a failure, and returns the exit status.
 fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
         if !reported.documented {
@@ -144,7 +144,7 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
         line.push_str(&format!("hint: {}\n", escape(hint)));
     }
     tell_error(&message, hint.as_deref());
-    // Nobody is left to be told when stderr is gone too.
+    // If stderr is gone too, nobody is left to tell.
     let _ = io::stderr().write_all(line.as_bytes());
     if !error.is::<Documented>() {
         document(usage, &message, kind.code());

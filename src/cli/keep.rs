@@ -1,4 +1,4 @@
-//! Keep rules on the command line, and what became of the backups by them.
+//! Keep rules on the command line, and what they decided about the backups.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;

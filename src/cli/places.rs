@@ -40,7 +40,7 @@ pub fn backup_directory(option: Option<PathBuf>) -> anyhow::Result<(PathBuf, boo
     Ok((data.join("backups"), false))
 }
 
-/// Where files go that are thrown away: `TMPDIR`, else the system's place.
+/// Where temporary files go: `TMPDIR`, else the system's directory.
 pub fn scratch_directory() -> PathBuf {
     path_variable("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
 }
@@ -71,12 +71,12 @@ pub fn with_scratch_named(error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// The path that an option was given; a leading `~/` is expanded, for a shell leaves that of `--option=~/x` alone.
+/// The path that an option was given; a leading `~/` is expanded, because a shell leaves that of `--option=~/x` alone.
 pub fn path(value: OsString) -> PathBuf {
     expand(Path::new(&value))
 }
 
-/// VPO's configuration file, as something that is read.
+/// VPO's configuration file, as an input.
 pub fn configuration() -> Inputs {
     configuration_path().map_or_else(|_| Inputs::default(), |(path, _)| Inputs::default().file(&path))
 }
@@ -101,7 +101,7 @@ pub fn path_variable(name: &str) -> Option<PathBuf> {
 
 /// `database_path` in VPO's `config.toml`. A missing file sets nothing, unless somebody named it.
 fn configured_library() -> anyhow::Result<Option<PathBuf>> {
-    // What stands behind a FIFO can be read once.
+    // A FIFO can be read only once.
     static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     if let Some(found) = FOUND.get() {
         return Ok(found.clone());
@@ -140,7 +140,7 @@ fn read_library() -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-/// Reads a configuration file, or what comes from a pipe in its place, but of a device without an end not all.
+/// Reads a configuration file, or a pipe in its place; of an endless device only the beginning.
 fn read_configuration(config: &Path) -> io::Result<String> {
     let file = File::open(config)?;
     let mut text = String::new();

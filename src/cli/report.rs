@@ -23,7 +23,7 @@ pub fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
         .context("cannot write to standard output")
 }
 
-/// Writes a line to standard error. Nobody is left to be told when that fails.
+/// Writes a line to standard error. If that fails, nobody is left to tell.
 pub fn note(line: &str) {
     let _ = io::stderr().write_all(format!("{}\n", escape(line)).as_bytes());
 }

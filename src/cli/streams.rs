@@ -19,7 +19,7 @@ use crate::files::{Identity, Inputs};
 /// A pipe of this size lets both ends work for a while without waiting for each other.
 const PIPE_SIZE: usize = 1024 * 1024;
 
-/// Makes sure that there is a standard input.
+/// Makes sure that standard input is open.
 ///
 /// # Errors
 /// [`Kind::Failed`] if it was closed when the program was started.
@@ -56,7 +56,7 @@ pub fn binary_input(what: &str, hint: &str) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// Makes sure that there is a standard output.
+/// Makes sure that standard output is open.
 ///
 /// # Errors
 /// [`Kind::Failed`] if it was closed when the program was started; [`Kind::Usage`] after [`protect`] has refused it.
@@ -105,10 +105,10 @@ pub fn archives(operands: impl IntoIterator<Item = impl AsRef<Path>>) -> Inputs 
         })
 }
 
-/// Refuses to go on where standard output is one of the files that are read: the report would be written into it.
+/// Refuses to go on if standard output is one of the files that are read: the report would be written into it.
 ///
 /// # Errors
-/// [`Kind::Usage`]; then nothing is printed any more, a JSON document about this error neither.
+/// [`Kind::Usage`]; nothing is printed after that, not even a JSON document about this error.
 pub fn protect(inputs: &Inputs) -> anyhow::Result<()> {
     let refused = inputs.refuse(Identity::of(io::stdout()), "standard output");
     INPUT.fetch_or(refused.is_err(), Ordering::Relaxed);
@@ -125,7 +125,7 @@ pub fn close_output() -> anyhow::Result<()> {
     if CLOSED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
-    // Nothing is lost on a terminal; and who closes its last descriptor may be hung up before the end.
+    // Nothing is lost on a terminal; and closing its last descriptor may send a hangup before the end.
     if is_terminal(io::stdout()) {
         return Ok(());
     }
@@ -136,7 +136,7 @@ pub fn close_output() -> anyhow::Result<()> {
     closed.context("cannot write to standard output")
 }
 
-/// Makes a pipe larger, where the system lets us. It works without, only slower.
+/// Makes a pipe larger, if the system allows it. Without that it works too, only slower.
 fn widen(file: &File) {
     #[cfg(target_os = "linux")]
     if rustix::pipe::fcntl_getpipe_size(file).is_ok_and(|size| size < PIPE_SIZE) {
@@ -147,7 +147,7 @@ fn widen(file: &File) {
 }
 
 /// Asks a question on the terminal; the question goes to stderr, and the answer comes from `/dev/tty`, so that
-/// standard input can be the archive. `None` if stderr is not a terminal, or there is none to ask on.
+/// standard input can be the archive. `None` if stderr is not a terminal, or there is no terminal to ask on.
 pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
     if !is_terminal(io::stderr()) {
         return Ok(None);
@@ -163,7 +163,7 @@ pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
     let mut answer = String::new();
     let read = BufReader::new(terminal).read_line(&mut answer);
     if !answer.ends_with('\n') {
-        // Ctrl-D leaves the cursor behind the question.
+        // Ctrl-D leaves the cursor after the question.
         note("");
     }
     read.context("cannot read the answer")?;

@@ -1,4 +1,4 @@
-//! What is different when a person looks: width, colour.
+//! What is different if a person is watching: width, colour.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -22,17 +22,17 @@ pub fn is_capable() -> bool {
     variable("TERM").is_some_and(|term| term != "dumb")
 }
 
-/// A word that says that something is good, in green where standard output shows colour.
+/// A word for something good, in green if standard output shows colour.
 pub fn good(word: &str) -> String {
     coloured(word, 32)
 }
 
-/// A word that says that something is bad, in red where standard output shows colour.
+/// A word for something bad, in red if standard output shows colour.
 pub fn bad(word: &str) -> String {
     coloured(word, 31)
 }
 
-/// A word that says that something is not known, in yellow where standard output shows colour.
+/// A word for something unknown, in yellow if standard output shows colour.
 pub fn doubtful(word: &str) -> String {
     coloured(word, 33)
 }

@@ -1,15 +1,26 @@
-//! What a program understands, as its help text says it: the text lists every option, and behind the name stands in
-//! capitals what value it takes.
+//! What a program understands, according to its help text: it lists every option, and after the name, in capitals, what
+//! value it takes.
 
 use std::collections::BTreeMap;
 
 use lexopt::Arg;
 
+/// The lines of a help text without its examples, which end at an empty line: the programs in them have their own
+/// options.
+fn without_examples(usage: &str) -> impl Iterator<Item = &str> {
+    let mut examples = false;
+    usage.lines().filter(move |line| {
+        examples = (examples || *line == "examples:") && !line.is_empty();
+        !examples
+    })
+}
+
 /// The options of a help text by their names, dashes included, and whether they take a value.
 fn options(usage: &str) -> BTreeMap<&str, bool> {
     let mut options = BTreeMap::new();
-    for line in usage.lines().map(str::trim_start).filter(|line| line.starts_with('-')) {
-        // Two spaces stand before the description, unless the name is too long for that.
+    let lines = without_examples(usage).map(str::trim_start);
+    for line in lines.filter(|line| line.starts_with('-')) {
+        // Two spaces separate the description, unless the name is too long for that.
         let mut words = line.split("  ").next().unwrap_or_default().split(' ').peekable();
         let mut names = Vec::new();
         while let Some(name) = words.next_if(|word| word.starts_with('-')) {
@@ -28,8 +39,8 @@ pub fn lists(usage: &str, option: &str) -> bool {
     options(usage).contains_key(option)
 }
 
-/// Whether these arguments ask for JSON, also where they can't be read to their end: an error is told in the form that
-/// was asked for, wherever it stands. What is the value of another option asks for nothing.
+/// Whether these arguments ask for JSON, even if they can't be read to their end: an error is reported in the form that
+/// was asked for, wherever the option is. The value of another option asks for nothing.
 pub(super) fn wants_json(usage: &str, mut args: lexopt::Parser) -> bool {
     let options = options(usage);
     let mut json = false;
@@ -43,17 +54,17 @@ pub(super) fn wants_json(usage: &str, mut args: lexopt::Parser) -> bool {
         };
         match (name.as_str(), options.get(name.as_str())) {
             ("--json", Some(_)) => json = true,
-            // The last one counts. A missing value is none.
+            // The last one counts. A missing value counts as none.
             ("--format", Some(_)) => json = args.value().is_ok_and(|value| value == "json"),
             (_, Some(true)) => drop(args.value()),
-            // Whatever it is, '=' gives it its value.
+            // Whatever option it is, '=' gives it its value.
             (_, None) if long => drop(args.optional_value()),
             _ => {}
         }
     }
 }
 
-/// The known word that was probably meant: one that `word` begins, or that a slip or two have made of it.
+/// The known word that was probably meant: one that begins with `word`, or differs by a slip or two.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let bare = word.trim_start_matches('-').chars().count();
     let distance = |name: &str| match name.starts_with(word) && bare > 1 {
@@ -79,6 +90,11 @@ mod tests {
     const USAGE: &str = "\
 usage: x [options]
 
+examples:
+  x \\
+    --of-another FILE
+
+options:
   -o, --output FILE     write to FILE
       --json            report as JSON
       --format FORM     text or json
@@ -87,6 +103,12 @@ usage: x [options]
       --no-such-long-option
                         that has no room
 ";
+
+    /// An option at the beginning of an example's line would be one of the program.
+    #[test]
+    fn examples_have_no_options_of_the_program() {
+        assert!(!lists(USAGE, "--of-another") && lists(USAGE, "--output") && lists(USAGE, "-q"));
+    }
 
     /// What asks for JSON was guessed from the arguments once: the value of an option, too, and never a bundle.
     #[test]

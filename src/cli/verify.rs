@@ -14,19 +14,19 @@ use crate::database::Problem;
 use crate::failure::{Kind, describe, hint, kind};
 use crate::size::{grouped, human};
 
-/// What is known of the archives so far.
+/// What is known about the archives so far.
 pub struct VerifyReport {
     json: bool,
     quiet: bool,
     rows: Vec<Row>,
-    /// The kind of the first archive that could not be looked at, for another reason than that it is missing.
+    /// The kind of the first archive that could not be looked at for a reason other than being missing.
     unknown: Option<Kind>,
     missing: bool,
     /// A full check found something.
     problems: bool,
 }
 
-/// What is known of one archive.
+/// What is known about one archive.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum Status {
@@ -46,7 +46,7 @@ impl Status {
         }
     }
 
-    /// As it stands in a line, three columns wide.
+    /// As a line shows it, three columns wide.
     fn word(self) -> &'static str {
         match self {
             Status::Ok => "ok ",
@@ -65,7 +65,7 @@ struct Row {
     /// Where a valid archive was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     saved: Option<String>,
-    /// What a full check found; only there if one was made.
+    /// What a full check found, if one was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<Vec<Problem>>,
     #[serde(flatten)]
@@ -160,7 +160,7 @@ impl VerifyReport {
         Ok(())
     }
 
-    /// Prints the document, and gives the exit status: 46 if one was bad, else 20 if one was missing, else that of
+    /// Prints the document, and returns the exit status: 46 if one was bad, else 20 if one was missing, else that of
     /// the first one that could not be looked at; else 1 if a full check found something.
     pub fn finish(self) -> anyhow::Result<u8> {
         let bad = self.rows.iter().filter(|row| row.status == Status::Bad).count();
@@ -191,7 +191,7 @@ impl VerifyReport {
             .find(|row| row.status == Status::Bad)
             .or(wrong.clone().next())?;
         let error = first.error.as_deref().unwrap_or_default();
-        // Standard input is what whoever reads this gave.
+        // Whoever reads this knows what standard input was.
         let mut text = match first.path.as_str() {
             "-" => error.to_owned(),
             path => format!("'{path}': {error}"),

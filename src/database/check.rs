@@ -1,4 +1,4 @@
-//! SQLite's own check of a database, and what is taken from a connection before it looks at content from elsewhere.
+//! SQLite's own check of a database, and what a connection is denied before it reads content from elsewhere.
 
 use std::ffi::c_int;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::damage::{Damage, explain};
 use crate::failure::Kind;
 use crate::signals;
 
-/// How many of its own operations SQLite does between two looks at whether it is to stop.
+/// How many of its own operations SQLite performs between two checks whether it should stop.
 pub(super) const OPERATIONS: c_int = 1000;
 
-/// Takes from a connection what content that came from elsewhere could misuse (<https://www.sqlite.org/security.html>),
+/// Denies a connection what content from elsewhere could misuse (<https://www.sqlite.org/security.html>),
 /// and lets a signal interrupt it.
 ///
-/// Collations that SQLite does not know compare as bytes. Nothing here depends on the order: quick_check compares no
-/// keys, and our queries name their collation.
+/// Collations that SQLite does not know compare bytes. Nothing here depends on the order: quick_check compares no keys,
+/// and our queries name their collation.
 pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -26,7 +26,7 @@ pub(crate) fn harden(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false)?;
     connection.pragma_update(None, "mmap_size", 0)?;
     connection.pragma_update(None, "cell_size_check", true)?;
-    // A violated constraint is not damage, and one may take long, or name a function that is not here.
+    // A violated constraint is not damage, and checking one may take long, or need a function that is not available.
     connection.pragma_update(None, "ignore_check_constraints", true)?;
     connection.collation_needed(|connection, name| connection.create_collation(name, |a, b| a.cmp(b)))?;
     connection.progress_handler(OPERATIONS, Some(|| signals::pending().is_some()))
@@ -38,7 +38,7 @@ pub(crate) fn stop_when(connection: &mut Connection, cancel: Arc<AtomicBool>) ->
     connection.progress_handler(OPERATIONS, Some(stop))
 }
 
-/// What quick_check says of values that break a rule of their table, and not of how the table is stored
+/// What quick_check says about values that violate a rule of their table, as opposed to how the table is stored
 /// (`pragma.c`, "Verify datatypes for all columns").
 const VIOLATIONS: [&str; 5] = [
     "NULL value in ",
@@ -48,25 +48,25 @@ const VIOLATIONS: [&str; 5] = [
     "CHECK constraint failed in ",
 ];
 
-/// What quick_check says where it could not look: too little memory, an I/O error (`btree.c`, checkTreePage, checkList;
-/// `fts5_main.c`). All that it says besides may be a consequence.
+/// What quick_check says if it could not look: too little memory, an I/O error (`btree.c`, checkTreePage, checkList;
+/// `fts5_main.c`). Everything else that it says may be a consequence.
 const UNSEEN: [&str; 3] = [
     "unable to get the page. error code=",
     "failed to get page ",
     "unable to validate the inverted index",
 ];
 
-/// Codes of pages that could be read, and are wrong: SQLITE_CORRUPT, SQLITE_NOTADB.
+/// Codes for pages that could be read, and are wrong: SQLITE_CORRUPT, SQLITE_NOTADB.
 const WRONG_PAGE: [&str; 2] = ["11", "26"];
 
-/// Runs `PRAGMA quick_check` over the structure of the database: every page, record and index. Values that break a
-/// constraint are not its subject.
+/// Runs `PRAGMA quick_check` over the structure of the database: every page, record and index. Values that violate a
+/// constraint are not reported.
 ///
 /// # Errors
-/// [`Damage`] with the first thing that it found. Whatever keeps SQLite from checking, as what it is: it proves nothing.
+/// [`Damage`] with the first finding. Whatever keeps SQLite from checking is reported as such: it proves nothing.
 pub fn quick_check(connection: &Connection) -> anyhow::Result<()> {
     let found = findings(connection).map_err(|error| match error.sqlite_error_code() {
-        // Its stop is not its failure.
+        // Being stopped is not a failure.
         Some(ErrorCode::OperationInterrupted) => anyhow::Error::new(error),
         _ => anyhow::Error::new(error).context("quick_check failed"),
     });
@@ -74,7 +74,7 @@ pub fn quick_check(connection: &Connection) -> anyhow::Result<()> {
     judged.map_err(|error| explain(connection, error))
 }
 
-/// The rows of quick_check, `ok` left out. It stops after a hundred; those about the structure come first.
+/// The rows of quick_check, without `ok`. It stops after a hundred; those about the structure come first.
 fn findings(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut statement = connection.prepare("PRAGMA quick_check")?;
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;

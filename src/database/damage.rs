@@ -8,9 +8,9 @@ use rustix::io::Errno;
 
 use crate::failure::{Kind, describe, is_full, kind};
 
-/// Proof that a database is damaged: SQLite said SQLITE_CORRUPT or SQLITE_NOTADB of bytes that could be read, or
-/// quick_check found something in its structure. Nothing else is: no lock, limit, missing memory, I/O error or unknown
-/// function, no value of an unexpected type, and no query that fails.
+/// Proof that a database is damaged: SQLite said SQLITE_CORRUPT or SQLITE_NOTADB about bytes that could be read, or
+/// quick_check found something wrong in its structure. Nothing else proves it: not a lock, a limit, missing memory, an
+/// I/O error, an unknown function, a value of an unexpected type, or a query that fails.
 #[derive(Debug)]
 pub struct Damage {
     found_by: &'static str,
@@ -39,7 +39,7 @@ impl std::error::Error for Damage {
     }
 }
 
-/// True if `error` is, or comes of, the proof that a database is damaged.
+/// True if `error` is, or is caused by, the proof that a database is damaged.
 pub fn is_damage(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| cause.is::<Damage>())
 }
@@ -55,9 +55,9 @@ pub(super) fn code(error: &anyhow::Error) -> Option<ErrorCode> {
     cause.and_then(rusqlite::Error::sqlite_error_code)
 }
 
-/// Says what an error of SQLite, given by `connection` last, means. To SQLite most failures to write are a "disk I/O
-/// error", and some failures to read are damage: where the system said that the device or the quota is full, or that it
-/// could not read, the error says so. What is left of SQLITE_CORRUPT and SQLITE_NOTADB is [`Damage`].
+/// Says what SQLite's last error on `connection` means. To SQLite most failures to write are a "disk I/O error", and
+/// some failures to read are damage: if the system said that the device or quota is full, or that it could not read,
+/// the error says so. What remains of SQLITE_CORRUPT and SQLITE_NOTADB is [`Damage`].
 pub fn explain(connection: &Connection, error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
         Kind::Failed => {
@@ -87,8 +87,8 @@ pub fn explain(connection: &Connection, error: anyhow::Error) -> anyhow::Error {
     }
 }
 
-/// What SQLite's Unix VFS takes for a damaged file system, and the virtual machine for a damaged database: it makes
-/// SQLITE_CORRUPT of SQLITE_IOERR_CORRUPTFS.
+/// What SQLite's Unix VFS considers a damaged file system, and its virtual machine a damaged database: it turns
+/// SQLITE_IOERR_CORRUPTFS into SQLITE_CORRUPT.
 const UNREADABLE: [Errno; 3] = [Errno::RANGE, Errno::IO, Errno::NXIO];
 
 /// The last error that the system gave for the database file, or for its log or journal

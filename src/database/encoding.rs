@@ -16,7 +16,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The encoding of the main database of `connection`. One without a schema has none yet, and counts as UTF-8.
+    /// The encoding of the main database of `connection`. One without a schema has none yet; it counts as UTF-8.
     pub fn of(connection: &Connection) -> rusqlite::Result<Self> {
         // The schema is read first, and with it the encoding.
         let sql = "SELECT CAST('a' AS BLOB) FROM sqlite_schema LIMIT 1";
@@ -30,8 +30,8 @@ impl Encoding {
         Ok(encoding.optional()?.unwrap_or(Encoding::Utf8))
     }
 
-    /// Text of this encoding as UTF-8, without loss: half of a surrogate pair becomes the three bytes that it would have
-    /// (WTF-8), and UTF-8 that is not valid stays as it is.
+    /// Text of this encoding as UTF-8, without loss: half of a surrogate pair becomes the three bytes that it would
+    /// have (WTF-8), and UTF-8 that is not valid stays as it is.
     pub fn utf8(self, text: &[u8]) -> Cow<'_, [u8]> {
         let unit = match self {
             Encoding::Utf8 => return Cow::Borrowed(text),

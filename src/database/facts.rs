@@ -1,4 +1,4 @@
-//! What a VPO library says of itself.
+//! What a VPO library says about itself.
 
 use std::path::Path;
 
@@ -23,10 +23,10 @@ pub struct Facts {
     pub database_size_bytes: u64,
     /// Bytes in a page.
     pub page_size: u32,
-    /// Name of the machine on which the library was read, where known.
+    /// Name of the machine on which the library was read, if known.
     #[serde(default)]
     pub source_host: Option<String>,
-    /// Absolute path of the library that was read, symlinks resolved, where known.
+    /// Absolute path of the library that was read, symlinks resolved, if known.
     #[serde(default)]
     pub source_path: Option<String>,
 }
@@ -40,8 +40,8 @@ impl Facts {
         Self::find(connection)?.map_err(|why| Kind::Database.error(why))
     }
 
-    /// The facts, or a phrase that says why this is not a VPO library: `_meta` and `files` have to be ordinary tables,
-    /// and the first has to tell the schema version.
+    /// The facts, or a phrase that says why this is not a VPO library: `_meta` and `files` must be ordinary tables, and
+    /// the first must hold the schema version.
     ///
     /// # Errors
     /// Why SQLite could not read them.
@@ -49,8 +49,8 @@ impl Facts {
         Self::ask(connection).map_err(|error| explain(connection, error))
     }
 
-    /// Checks figures that come from elsewhere: they have to be in the ranges that the metadata of an archive may have, or
-    /// what is packed with them could never be verified.
+    /// Checks figures that come from elsewhere: they must be in the ranges that an archive's metadata may have, or an
+    /// archive made with them could never be verified.
     ///
     /// # Errors
     /// A phrase that names the key.
@@ -70,8 +70,8 @@ impl Facts {
         Ok(())
     }
 
-    /// The same facts, of the library at `path` on this machine. What is not UTF-8, or longer than [`MAX_SOURCE`], stays
-    /// unknown.
+    /// The same facts, for the library at `path` on this machine. Names that are not UTF-8, or longer than
+    /// [`MAX_SOURCE`], stay unknown.
     ///
     /// [`MAX_SOURCE`]: super::MAX_SOURCE
     pub fn of_library(mut self, path: &Path) -> Self {
@@ -80,7 +80,7 @@ impl Facts {
         self
     }
 
-    /// The library that was read, where host and path are known.
+    /// The library that was read, if host and path are known.
     pub fn source(&self) -> Option<Source> {
         Some(Source {
             host: self.source_host.clone()?,
@@ -130,13 +130,13 @@ fn schema_version(connection: &Connection) -> rusqlite::Result<Option<u64>> {
         .filter(|version| *version > 0))
 }
 
-/// Sum of `files.size_bytes`. SQLite lets a column hold anything: what is not a whole number of bytes counts as nothing,
-/// and a sum beyond what metadata can tell as the most that they can. It is for people; a backup does not fail for it.
+/// Sum of `files.size_bytes`. SQLite lets a column hold anything: a value that is not an integer counts as 0, and a sum
+/// beyond what metadata can hold counts as the largest that they can. It is for people; no backup fails because of it.
 fn total_size(connection: &Connection) -> rusqlite::Result<u64> {
     if !has_column(connection, "files", "size_bytes")? {
         return Ok(0);
     }
-    // In halves, because SQLite's sum() fails where it overflows.
+    // In halves, because SQLite's sum() fails if it overflows.
     let sql = "SELECT coalesce(sum(size_bytes >> 32), 0), coalesce(sum(size_bytes & 0xffffffff), 0) FROM files
                WHERE typeof(size_bytes) = 'integer' AND size_bytes > 0";
     let (high, low): (i64, i64) = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -153,7 +153,7 @@ fn has_table(connection: &Connection, name: &str) -> rusqlite::Result<bool> {
     )
 }
 
-/// True if `table` has a column of that name, be it a generated one.
+/// True if `table` has a column of that name, generated or not.
 fn has_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<bool> {
     is_there(
         connection,

@@ -8,19 +8,19 @@ pub const MAX_DATABASE_SIZE: u64 = (u32::MAX as u64 - 1) * 65536;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What the header tells about the file.
+/// What the header says about the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// Bytes in a page: a power of two, 512 to 65536.
     pub page_size: u32,
-    /// Pages in the database; `None` where a legacy writer left the field out of date. It is to be believed when it is
+    /// Pages in the database; `None` if a legacy writer left the field out of date. It is valid if it is
     /// not zero and the version-valid-for number (offset 92) equals the file change counter (offset 24), section 1.3.8.
     pub page_count: Option<u32>,
-    /// Bytes at the end of each page that are not SQLite's to use (offset 20).
+    /// Bytes at the end of each page that SQLite does not use (offset 20).
     pub reserved_bytes: u8,
     /// Encoding of text: 1, 2 or 3; 0 in a database without tables (offset 56).
     pub text_encoding: u32,
-    /// Whether pointer-map pages lie between the others: the largest root page is told (offset 52).
+    /// Whether pointer-map pages lie between the others: the largest root page is not 0 (offset 52).
     pub auto_vacuum: bool,
 }
 
@@ -53,13 +53,13 @@ impl Header {
         })
     }
 
-    /// Length of the database in bytes, where the header tells.
+    /// Length of the database in bytes, if the header says.
     pub fn database_size(&self) -> Option<u64> {
         Some(u64::from(self.page_count?) * u64::from(self.page_size))
     }
 
-    /// Checks a length against the header: page count × page size, or a whole number of pages where the count is not
-    /// to be believed.
+    /// Checks a length against the header: page count × page size, or a multiple of the page size if the count is not
+    /// valid.
     ///
     /// # Errors
     /// A phrase that gives both figures.

@@ -1,5 +1,5 @@
-//! SQLite database files as such: the header, what a VPO library says of itself, and how a file that may be hostile is
-//! looked at.
+//! SQLite database files as such: the header, what a VPO library says about itself, and how a file that may be hostile
+//! is examined.
 
 mod check;
 mod damage;

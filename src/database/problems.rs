@@ -5,25 +5,25 @@ use serde::Serialize;
 
 use super::check::is_unseen;
 
-/// So many kinds of problems are told apart; of a hostile database there might be any number.
+/// At most this many kinds of problems are distinguished; a hostile database could have any number.
 const MAX_PROBLEMS: usize = 100;
 
 /// One kind of problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// The table, where SQLite says which.
+    /// The table, if SQLite says which.
     pub table: Option<String>,
-    /// How many of its rows, where it is about rows.
+    /// How many of its rows, if it is about rows.
     pub rows: Option<u64>,
-    /// In SQLite's words, of the first such row, or in ours.
+    /// In SQLite's words about the first such row, or in ours.
     pub message: String,
 }
 
-/// Runs `integrity_check` and `foreign_key_check` on a database of which quick_check has said ok, and gives what they find,
-/// in the order in which it is found.
+/// Runs `integrity_check` and `foreign_key_check` on a database that has passed quick_check, and returns what they
+/// find, in the order in which they find it.
 ///
 /// # Errors
-/// Where a check could not be run to its end: that proves nothing about the database.
+/// If a check could not be run to its end; that proves nothing about the database.
 pub fn problems(connection: &Connection) -> anyhow::Result<Vec<Problem>> {
     // Here keys are compared: by a collation that is not the right one, sound indexes would look wrong.
     connection.collation_needed(|_, _| Ok(()))?;
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(problems(&database(TABLES)).unwrap(), []);
     }
 
-    /// quick_check does not see it: an index that knows other rows than its table.
+    /// quick_check does not see an index that knows other rows than its table.
     #[test]
     fn an_index_that_lacks_rows() {
         let connection = database(TABLES);
@@ -252,7 +252,7 @@ mod tests {
         );
     }
 
-    /// Compared by bytes, a sound index of a collation that is not here lacks all its rows.
+    /// Compared by bytes, a sound index of an unavailable collation lacks all its rows.
     #[test]
     fn a_collation_that_is_not_here() {
         let file = tempfile::NamedTempFile::new().unwrap();

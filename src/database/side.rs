@@ -1,5 +1,5 @@
-//! The side files of a database: write-ahead log, its shared-memory index, and rollback journal. They belong to it by
-//! name alone (<https://www.sqlite.org/tempfiles.html>).
+//! The side files of a database: write-ahead log, its shared-memory index, and rollback journal. They belong to it only
+//! by name (<https://www.sqlite.org/tempfiles.html>).
 
 use std::ffi::OsString;
 use std::io;
@@ -24,7 +24,7 @@ pub fn side_file(database: &Path, suffix: &str) -> PathBuf {
 
 /// Length of a side file in bytes, or `None` if it does not exist.
 ///
-/// It is asked for by name: opening and closing a file would drop the locks that this process has on it.
+/// This asks by name: opening and closing a file would drop the locks that this process has on it.
 pub fn side_file_size(database: &Path, suffix: &str) -> io::Result<Option<u64>> {
     match std::fs::metadata(side_file(database, suffix)) {
         Ok(meta) => Ok(Some(meta.len())),

@@ -6,10 +6,10 @@ use std::str::FromStr;
 
 use crate::files::parent;
 
-/// The longest host or path that is told, in bytes.
+/// The longest host or path that is recorded, in bytes.
 pub const MAX_SOURCE: usize = 4096;
 
-/// The library that a backup was made of. It tells the backups of several libraries apart; nothing opens it.
+/// The library that a backup was made of. It distinguishes the backups of several libraries; nothing opens it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source {
     /// Name of the machine.
@@ -19,7 +19,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// What the backups of the library at `library` say, whether it exists or not; `None` where they can't tell.
+    /// What the backups of the library at `library` say, whether it exists or not; `None` if they can't say.
     pub fn of(library: &Path) -> Option<Self> {
         let path = path(library).or_else(|| {
             let directory = parent(library).canonicalize().ok()?;
@@ -65,14 +65,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// The name of this machine, if it has one that can be told.
+/// The name of this machine, if it has one that can be recorded.
 pub(super) fn host() -> Option<String> {
     let system = rustix::system::uname();
     let name = system.nodename().to_str().ok()?;
     told(name.to_owned()).filter(|name| !name.is_empty())
 }
 
-/// The absolute path of a library, symlinks resolved, if it can be told.
+/// The absolute path of a library, symlinks resolved, if it can be recorded.
 pub(super) fn path(library: &Path) -> Option<String> {
     told(library.canonicalize().ok()?.into_os_string().into_string().ok()?)
 }

@@ -1,4 +1,4 @@
-//! Database files that no one writes: copies of the library, and stages, which may be hostile.
+//! Database files that nobody writes to: copies of the library, and unpacked archives, which may be hostile.
 
 use std::ops::Deref;
 use std::os::unix::ffi::OsStrExt;
@@ -17,7 +17,7 @@ use super::damage::{code, is_out_of_memory};
 use crate::failure::Kind;
 use crate::signals;
 
-/// No value in a file is longer than the file. What an expression in a hostile schema can make is limited with it; below
+/// No value in a file is longer than the file. That also limits what an expression in a hostile schema can make; below
 /// this many bytes it does not matter.
 const MIN_LENGTH: u64 = 1_000_000;
 /// SQLite's own limit for a value, in bytes (<https://www.sqlite.org/limits.html>).
@@ -31,7 +31,7 @@ const TIME_FOR_MIB: Duration = Duration::from_secs(1);
 const MEMORY: u64 = 32 << 20;
 const BYTES_FOR_MEMORY: u64 = 32;
 
-/// Opens a file that no one writes, without side files and without trust in its schema.
+/// Opens a file that nobody writes to, without side files and without trust in its schema.
 ///
 /// `immutable=1` drops what a log or a journal beside the file holds: never use it on a live library that has one.
 pub fn immutable(path: &Path) -> anyhow::Result<Connection> {
@@ -44,7 +44,7 @@ pub fn immutable(path: &Path) -> anyhow::Result<Connection> {
 }
 
 /// A connection to a file that may be hostile. What its schema makes SQLite compute is bounded in length and processor
-/// time, and SQLite in memory for as long as this lives.
+/// time, and SQLite in memory as long as this exists.
 pub struct Untrusted {
     connection: Connection,
     memory: MemoryLimit,
@@ -62,16 +62,16 @@ impl Untrusted {
         Ok(Untrusted { connection, memory })
     }
 
-    /// Lets `cancel` stop what is done with this connection, in the place of the bound on its time.
+    /// Lets `cancel` stop what is done with this connection, instead of the bound on its time.
     pub fn stop_when(&mut self, cancel: Arc<AtomicBool>) -> rusqlite::Result<()> {
         stop_when(&mut self.connection, cancel)
     }
 
-    /// Says what an error of this connection means where it comes of the bounds.
+    /// Says what an error of this connection means if the bounds caused it.
     ///
     /// # Errors
-    /// [`Kind::Database`] where the file asked for more than a library of its size can need; the error itself where that is
-    /// not proven, because this process may not have had as much.
+    /// [`Kind::Database`] if the file asked for more than a library of its size can need; the error itself if that is
+    /// not proven, because this process may not have had that much.
     pub fn explain(self, error: anyhow::Error) -> anyhow::Error {
         if let Some(error) = too_slow(&error) {
             return error;
@@ -98,8 +98,8 @@ impl Deref for Untrusted {
     }
 }
 
-/// Stops what takes `connection` longer than work on so many bytes can. The time is that of the processor in the thread
-/// that runs its statements, from the next one on.
+/// Stops whatever takes `connection` longer than work on this many bytes can. The time is that of the processor in the
+/// thread that runs its statements, from the next one on.
 pub(crate) fn limit_time(connection: &mut Connection, bytes: u64) -> rusqlite::Result<()> {
     let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
     let allowed = TIME + TIME_FOR_MIB * mib;
@@ -107,14 +107,14 @@ pub(crate) fn limit_time(connection: &mut Connection, bytes: u64) -> rusqlite::R
     let mut begun = None;
     let stop = move || {
         let (begun, spent) = begun.get_or_insert_with(|| (Instant::now(), processor_time()));
-        // The clock is cheaper to ask, and never behind.
+        // This clock is cheaper to read, and never behind.
         let late = begun.elapsed() > allowed && processor_time().saturating_sub(*spent) > allowed;
         late || signals::pending().is_some()
     };
     connection.progress_handler(OPERATIONS, Some(stop))
 }
 
-/// What an error of [`Kind::Database`] says where this one comes of [`limit_time`].
+/// What an error of [`Kind::Database`] says if [`limit_time`] caused it.
 pub(crate) fn too_slow(error: &anyhow::Error) -> Option<anyhow::Error> {
     let stopped = code(error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none();
     stopped.then(|| made_for_that("it keeps SQLite busy for longer than a library of its size can"))
@@ -125,13 +125,13 @@ fn made_for_that(what: &str) -> anyhow::Error {
 }
 
 /// A part of what SQLite may take from the heap. SQLite has one limit for the whole process
-/// (<https://www.sqlite.org/c3ref/hard_heap_limit64.html>): it is the sum of those that are alive, and none without one.
-/// Work beside them that needs more gets SQLITE_NOMEM, and has to be repeated without them.
+/// (<https://www.sqlite.org/c3ref/hard_heap_limit64.html>): it is the sum of those in existence, and there is none
+/// without them. Other work that needs more gets SQLITE_NOMEM meanwhile, and must be repeated afterwards.
 struct MemoryLimit {
     bytes: u64,
 }
 
-/// The sum of the limits that are alive.
+/// The sum of the limits in existence.
 static MEMORY_LIMIT: Mutex<u64> = Mutex::new(0);
 
 impl MemoryLimit {
@@ -155,7 +155,7 @@ impl Drop for MemoryLimit {
     }
 }
 
-/// Time that the processor has given to this thread.
+/// Processor time of this thread.
 fn processor_time() -> Duration {
     // Neither is negative; a clock that were would only allow more.
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()

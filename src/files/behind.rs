@@ -1,4 +1,4 @@
-//! Writing that is on its way to the disk while more is still being made.
+//! Writing to disk in the background, while more is still being produced.
 
 use std::fs::File;
 use std::io::{self, Seek, Write};
@@ -6,18 +6,18 @@ use std::io::{self, Seek, Write};
 /// Bytes after which the system is asked to begin writing them to disk.
 const STEP: u64 = 4 * 1024 * 1024;
 
-/// A file that will be flushed to disk when it is complete. Without asking, a system begins to write only then, or
-/// half a minute later, and whoever flushes waits for all of it.
+/// A file that will be flushed to disk when it is complete. By itself a system begins to write only then, or half a
+/// minute later, and the flush waits for all of it.
 ///
-/// It is advice: no error comes of it, and none is lost, as it would be by flushing now and then.
+/// It is advice: it causes no error, and loses none, as flushing now and then would.
 pub struct WriteBehind {
     file: File,
-    /// Where the next byte goes, and up to where writing has begun; `None` for what is not a regular file.
+    /// Where the next byte goes, and how far writing has begun; `None` for anything but a regular file.
     at: Option<(u64, u64)>,
 }
 
 impl WriteBehind {
-    /// Writes to `file` from where it stands; to a pipe or device as if this were not here.
+    /// Writes to `file` from its position; to a pipe or device as if this type were not there.
     pub fn new(mut file: File) -> Self {
         let regular = file.metadata().is_ok_and(|meta| meta.is_file());
         let at = regular.then(|| file.stream_position().ok()).flatten();
@@ -27,7 +27,7 @@ impl WriteBehind {
         }
     }
 
-    /// Closes the file; only then is it known that what was written is there.
+    /// Closes the file; only then is it known that everything was written.
     pub fn close(self) -> io::Result<()> {
         super::close(self.file)
     }

@@ -14,14 +14,14 @@ pub fn inherited(number: i32) -> io::Result<File> {
     if number < 0 {
         return Err(rustix::io::Errno::BADF.into());
     }
-    // Safety: the number is not -1, and nothing but fcntl(2) sees it, which refuses a number that is not open. Nobody
+    // SAFETY: the number is not -1, and only fcntl(2) sees it, which refuses a number that is not open. Nobody
     // else's descriptor can be closed by it: the duplicate is what is owned.
     let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
     Ok(descriptor.try_clone_to_owned()?.into())
 }
 
-/// Opens `path`. `/dev/fd/N` is the inherited descriptor N also where there is no `/dev/fd` or `/proc`, or where the
-/// system does not let it be opened a second time.
+/// Opens `path`. `/dev/fd/N` is the inherited descriptor N, even if there is no `/dev/fd` or `/proc`, or if the system
+/// does not let it be opened a second time.
 pub fn open_path_or_descriptor(options: &OpenOptions, path: &Path) -> io::Result<File> {
     options.open(path).or_else(|error| match number(path) {
         Some(number) => inherited(number),

@@ -14,22 +14,22 @@ use crate::failure::Kind;
 /// As many symbolic links as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// An ordinary file, whatever it is called.
+/// An ordinary file, whatever its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// One that is there.
+    /// One that exists.
     File {
         /// The device that it is on.
         device: u64,
         /// Its inode there.
         inode: u64,
     },
-    /// One that is not there yet: its absolute path.
+    /// One that does not exist yet: its absolute path.
     Missing(PathBuf),
 }
 
 impl Identity {
-    /// The file behind a descriptor; `None` for a pipe, a terminal, a device: what nothing can be overwritten in.
+    /// The file behind a descriptor; `None` for a pipe, a terminal or a device, where nothing can be overwritten.
     pub fn of(file: impl AsFd) -> Option<Self> {
         let stat = fstat(file).ok()?;
         FileType::from_raw_mode(stat.st_mode)
@@ -40,7 +40,8 @@ impl Identity {
             })
     }
 
-    /// The file that opening `path` would open or create; `None` as for [`Identity::of`], and for what can't be opened.
+    /// The file that opening `path` would open or create; `None` as for [`Identity::of`], and for anything that can't
+    /// be opened.
     pub fn at(path: &Path) -> Option<Self> {
         match path.metadata() {
             Ok(meta) => meta.is_file().then_some(Identity::File {
@@ -53,8 +54,8 @@ impl Identity {
     }
 }
 
-/// Where `path` leads, as an absolute path without symbolic links, also if nothing is there yet: a link may point to
-/// what does not exist.
+/// Where `path` leads, as an absolute path without symbolic links, even if nothing is there yet: a link may point to a
+/// file that does not exist.
 pub fn resolve(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
     for _ in 0..MAX_LINKS {
@@ -69,12 +70,12 @@ pub fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-/// What a run reads: no output may be any of it.
+/// The files that a run reads: no output may be one of them.
 #[derive(Clone, Debug, Default)]
 pub struct Inputs(Vec<(Identity, String)>);
 
 impl Inputs {
-    /// Adds a file, which need not be there yet.
+    /// Adds a file, which need not exist yet.
     pub fn file(self, path: &Path) -> Self {
         self.add(Identity::at(path), format!("'{}'", path.display()))
     }
@@ -97,7 +98,7 @@ impl Inputs {
         self
     }
 
-    /// Refuses an output that is one of these, before a byte of that is lost. Messages call it `name`.
+    /// Refuses an output that is one of these, before a byte of it is lost. Messages call it `name`.
     ///
     /// # Errors
     /// [`Kind::Usage`]
@@ -132,7 +133,7 @@ mod tests {
             Identity::of(std::fs::File::open(at("b")).unwrap()),
             Identity::at(&at("a"))
         );
-        // What is not there yet, too.
+        // Files that do not exist yet, too.
         std::os::unix::fs::symlink("a-wal", at("e")).unwrap();
         assert_eq!(Identity::at(&at("e")), Identity::at(&at("a-wal")));
         let inputs = Inputs::default().database(&at("d"));

@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all: private temporary files, publishing under a free name, free space.
+//! Files that appear complete or not at all: private temporary files, publishing under a free name, free space.
 
 mod behind;
 mod descriptor;
@@ -21,7 +21,7 @@ use std::io::{self, ErrorKind, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::Path;
 
-/// The directory a path lies in: `.` for a bare name.
+/// The directory that a path lies in: `.` for a bare name.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -30,7 +30,7 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Repeats what a signal interrupts. Most of the standard library does by itself.
+/// Repeats a call that a signal interrupts. Most of the standard library does that by itself.
 pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -53,7 +53,7 @@ pub fn read_full(mut input: impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 /// Closes a file that was written to. Network file systems and quotas may report only here that bytes were lost, at the
-/// first close of any of its descriptors after they were written (close(2)); dropping a [`std::fs::File`] tells nobody.
+/// first close of any of its descriptors after they were written (close(2)); dropping a [`std::fs::File`] ignores that.
 pub fn close(file: impl Into<OwnedFd>) -> io::Result<()> {
     let fd: OwnedFd = file.into();
     // SAFETY: the descriptor was owned, and is given up here: nobody else closes it or uses it afterwards.

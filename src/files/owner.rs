@@ -1,13 +1,13 @@
-//! Whose the files are that root creates.
+//! The owner of files that root creates.
 
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::Path;
 
-/// Where root has created `file` (or opened a directory that it created), gives it to the owner of the `directory` that it
-/// is in: root with another user's HOME must not leave what that user can't read.
+/// If root has created `file` (or opened a directory that it created), gives it to the owner of the `directory` that it
+/// is in: root with another user's HOME must not leave files that this user can't read.
 ///
-/// Where a file system knows no owners, this can't be done, and need not be.
+/// If a file system has no owners, this can't be done, and need not be.
 pub fn give_to_owner(file: &File, directory: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;

@@ -13,8 +13,8 @@ use crate::signals;
 
 /// A file of mode 0600 that is being written. Dropped without [`NewFile::publish`], it leaves nothing.
 ///
-/// On Linux it has no name at all until then (O_TMPFILE), so that even a SIGKILL leaves nothing; where the file system
-/// does not support that, it is a [`Temporary`].
+/// On Linux it has no name at all until then (O_TMPFILE), so even a SIGKILL leaves nothing; if the file system does
+/// not support that, it is a [`Temporary`].
 pub struct NewFile(Inner);
 
 enum Inner {
@@ -23,7 +23,7 @@ enum Inner {
 }
 
 impl NewFile {
-    /// Creates it on the file system of `directory`, where it is to be published.
+    /// Creates it on the file system of `directory`, where it will be published.
     pub fn create(directory: &Path) -> io::Result<Self> {
         let inner = match nameless(directory)? {
             Some(file) => Inner::Nameless(file),
@@ -44,10 +44,10 @@ impl NewFile {
     }
 
     /// Flushes the file to disk and gives it the first of `names` that is free, then flushes the directory. After an
-    /// error there is no file by any of them that was not there before.
+    /// error no new file has any of them.
     ///
     /// # Errors
-    /// `AlreadyExists` when all names are taken, else what the system says.
+    /// `AlreadyExists` if all names are taken, else the system's error.
     pub fn publish(self, names: impl IntoIterator<Item = PathBuf>) -> io::Result<PathBuf> {
         self.file().sync_all()?;
         let mut inner = self.0;
@@ -60,7 +60,7 @@ impl NewFile {
             };
             match linked {
                 Ok(()) => {
-                    // A name that may not last is none.
+                    // A name that may not survive a power cut does not count.
                     return match sync_directory(super::parent(&name)) {
                         Ok(()) => Ok(name),
                         Err(error) => {
@@ -77,12 +77,12 @@ impl NewFile {
     }
 }
 
-/// Whether a file can be created in `directory`, tried without leaving anything. Where that can't be tried, `None`.
+/// Whether a file can be created in `directory`, tried without leaving anything; `None` if that can't be tried.
 pub(super) fn can_create(directory: &Path) -> io::Result<Option<()>> {
     Ok(nameless(directory)?.map(drop))
 }
 
-/// A file without a name, or `None` where that is not supported.
+/// A file without a name, or `None` if that is not supported.
 #[cfg(target_os = "linux")]
 fn nameless(directory: &Path) -> io::Result<Option<File>> {
     use rustix::fs::{Mode, OFlags};
@@ -93,7 +93,7 @@ fn nameless(directory: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     match retry_on_intr(|| rustix::fs::open(directory, flags, Mode::from_raw_mode(0o600))) {
         Ok(fd) => Ok(Some(fd.into())),
-        // open(2): the file system or an old kernel does not know O_TMPFILE.
+        // open(2): the file system or an old kernel does not support O_TMPFILE.
         Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
@@ -104,7 +104,7 @@ fn nameless(_directory: &Path) -> io::Result<Option<File>> {
     Ok(None)
 }
 
-/// Names a nameless file; linkat(2) never replaces.
+/// Names a nameless file; linkat(2) never replaces another.
 fn link(file: &File, name: &Path) -> io::Result<()> {
     use rustix::fs::{AtFlags, CWD, linkat};
     use std::os::fd::AsRawFd;
@@ -113,7 +113,7 @@ fn link(file: &File, name: &Path) -> io::Result<()> {
     Ok(linked?)
 }
 
-/// Flushes a directory, so that a name that was added there survives a power cut.
+/// Flushes a directory, so that a name added there survives a power cut.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     flush_directory(&File::open(directory)?)
 }
@@ -127,8 +127,8 @@ pub fn flush_directory(directory: &File) -> io::Result<()> {
     }
 }
 
-/// Directories that were created for a purpose that may still fail. Dropped, or when a signal ends the process, those of
-/// them that are empty are removed; [`NewDirectories::keep`] lets them stay.
+/// Directories that were created for a purpose that may still fail. When this is dropped, or a signal ends the process,
+/// the empty ones are removed; [`NewDirectories::keep`] lets them stay.
 #[must_use]
 #[derive(Default)]
 pub struct NewDirectories(Vec<PathBuf>);
@@ -152,7 +152,7 @@ impl Drop for NewDirectories {
 }
 
 fn remove_empty(directory: &Path) {
-    // Somebody may have put something there: then it stays.
+    // It stays if somebody has put something there.
     let _ = std::fs::remove_dir(directory);
 }
 
@@ -178,7 +178,7 @@ fn create_missing(directory: &Path, new: &mut NewDirectories) -> io::Result<()> 
     match made {
         Ok(()) => {
             new.0.push(directory.to_owned());
-            // The umask may have taken bits away.
+            // The umask may have removed bits.
             std::fs::set_permissions(directory, Permissions::from_mode(0o700))?;
             give_to_owner(&File::open(directory)?, above);
             sync_directory(above)

@@ -1,4 +1,4 @@
-//! Free space, asked for before it is needed.
+//! Free space, checked before it is needed.
 
 use std::io;
 use std::path::Path;
@@ -42,11 +42,11 @@ pub fn require_space(directory: &Path, bytes: u64) -> anyhow::Result<()> {
         .into())
 }
 
-/// Makes sure, without leaving anything, that a file of `bytes` can be created in `directory`, and the directory itself if
-/// it is missing.
+/// Makes sure, without leaving anything, that a file of `bytes` can be created in `directory`, and that directory too
+/// if it is missing.
 ///
 /// # Errors
-/// [`Kind::NoSpace`]; [`Kind::Failed`] where something that is not a directory is in the way, or a permission is missing.
+/// [`Kind::NoSpace`]; [`Kind::Failed`] if something that is not a directory is in the way, or a permission is missing.
 pub fn require_place(directory: &Path, bytes: u64) -> anyhow::Result<()> {
     let there = existing(directory)?;
     let cannot = || format!("cannot create a file in '{}'", there.display());
@@ -56,7 +56,7 @@ pub fn require_place(directory: &Path, bytes: u64) -> anyhow::Result<()> {
     access(there, Access::WRITE_OK | Access::EXEC_OK)
         .map_err(io::Error::from)
         .with_context(cannot)?;
-    // What is not a place for files at all, such as /proc, has none of any size.
+    // A file system that can't hold files, such as /proc, reports no size at all.
     match rustix::fs::statvfs(there).is_ok_and(|stat| stat.f_blocks == 0) {
         true => Err(Kind::Failed.error(cannot())),
         false => require_space(there, bytes),

@@ -16,14 +16,14 @@ use crate::signals;
 
 const PREFIX: &str = ".vpo-";
 const SUFFIX: &str = ".tmp";
-/// Random characters of a name. A checksum of them follows: no name that a person gives looks like one of ours.
+/// Random characters of a name. A checksum of them follows, so that no name given by a person looks like one of ours.
 const RANDOM: usize = 12;
-/// Suffix of the files by which processes take turns, which hold nothing.
+/// Suffix of the empty files by which processes take turns.
 const LOCK_SUFFIX: &str = ".lock";
 
 /// A file `.vpo-<random>.tmp`, mode 0600, locked with flock(2) while in use and removed when dropped, or when a signal
-/// ends the process. It has a name because SQLite can open nothing else; side files that SQLite puts beside it are
-/// removed with it.
+/// ends the process. It has a name because SQLite can't open a file without one; side files that SQLite puts beside it
+/// are removed with it.
 pub struct Temporary {
     file: NamedTempFile,
 }
@@ -43,7 +43,7 @@ impl Temporary {
             let temporary = Temporary { file };
             make_private(temporary.file())?;
             give_to_owner(temporary.file(), directory);
-            // A sweep in another process was faster, and is about to remove the file. Where locks are not supported,
+            // A sweep in another process was faster, and is about to remove the file. If locks are not supported,
             // nobody can lock it to sweep it away either.
             if matches!(temporary.file().try_lock(), Err(TryLockError::WouldBlock)) {
                 continue;
@@ -76,14 +76,14 @@ impl Temporary {
     /// Gives the file its final name, if that is free.
     ///
     /// # Errors
-    /// `AlreadyExists` where the name is taken. The temporary file comes back with every error.
+    /// `AlreadyExists` if the name is taken. The temporary file comes back with every error.
     pub fn rename_to(self, target: &Path) -> Result<(), (io::Error, Self)> {
-        // Nothing is left by the old name then, so that dropping `self` only forgets it.
+        // Nothing is left under the old name then, so dropping `self` only forgets it.
         rename_new(self.path(), target).map_err(|error| (error, self))
     }
 }
 
-/// Writes to the file. That there is no room is told with the directory.
+/// Writes to the file. An error for a full disk names the directory.
 impl Write for &Temporary {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file().write(bytes);
@@ -105,18 +105,18 @@ fn no_room(directory: &Path, error: io::Error) -> io::Error {
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // In this order a signal in between finds the name still registered, and at worst nothing by it.
+        // In this order a signal in between finds the name still registered, and at worst no file.
         remove(self.path());
         signals::forget_litter(self.path());
     }
 }
 
-/// Gives a new file mode 0600: the umask may have taken bits away.
+/// Gives a new file mode 0600: the umask may have removed bits.
 pub(super) fn make_private(file: &File) -> io::Result<()> {
     file.set_permissions(Permissions::from_mode(0o600))
 }
 
-/// rename(2) that never replaces: RENAME_NOREPLACE where the file system has it, else link(2) and unlink(2).
+/// rename(2) that never replaces: RENAME_NOREPLACE if the file system has it, else link(2) and unlink(2).
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "macos"))]
     {
@@ -129,12 +129,12 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
     std::fs::hard_link(from, to)?;
     std::fs::remove_file(from).inspect_err(|_| {
-        // Of the two names the new one was not asked for alone.
+        // The caller did not ask for a second name.
         let _ = std::fs::remove_file(to);
     })
 }
 
-/// Creates a file with O_EXCL by a name that [`is_ours`].
+/// Creates a file with O_EXCL, under a name that [`is_ours`].
 fn create_signed(directory: &Path) -> io::Result<NamedTempFile> {
     let mut named = None;
     let mut builder = tempfile::Builder::new();
@@ -160,7 +160,7 @@ fn create_signed(directory: &Path) -> io::Result<NamedTempFile> {
     Ok(NamedTempFile::from_parts(made.into_file(), path))
 }
 
-/// What follows the random characters of a name.
+/// The part of a name that follows its random characters.
 fn signature(random: &str) -> String {
     format!("{:08x}", libdeflater::crc32(random.as_bytes()))
 }
@@ -184,12 +184,12 @@ pub(crate) fn lock_path(path: &Path) -> PathBuf {
 /// Deletes what a killed run left in `directory`: the temporary files that are ours by their names and that no living
 /// process has locked. Never the `library`, whatever its name.
 ///
-/// It is a courtesy, never a reason to fail: a directory that can't be read has nothing that we could have left.
+/// It is a courtesy, never a reason to fail: a directory that can't be read can't hold files of ours.
 pub fn sweep(directory: &Path, library: Option<&Path>) {
     let Ok(entries) = std::fs::read_dir(directory) else {
         return;
     };
-    // By its path: of a library that was linked into place, the name that is left is ours.
+    // By its path: a library that was linked into place may still have a temporary name of ours.
     let place = |path: &Path| Some(parent(path).canonicalize().ok()?.join(path.file_name()?));
     let kept = library.and_then(|library| place(&library.canonicalize().unwrap_or_else(|_| library.to_owned())));
     for entry in entries.flatten() {
@@ -202,9 +202,9 @@ pub fn sweep(directory: &Path, library: Option<&Path>) {
     }
 }
 
-/// Removes one that nobody has locked; one that `is_empty` is to be only if it is.
+/// Removes one that nobody has locked; with `is_empty`, only if it is empty.
 fn sweep_one(path: &Path, is_empty: bool) {
-    // O_NOFOLLOW and O_NONBLOCK: someone else may have planted a link or a FIFO by such a name.
+    // O_NOFOLLOW and O_NONBLOCK: someone else may have planted a link or a FIFO under such a name.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
     let file = File::options().read(true).custom_flags(flags.bits() as i32).open(path);
     let Ok(file) = file else { return };

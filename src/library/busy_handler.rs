@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use crate::signals;
 
-/// Time between two attempts. SQLite's own handler soon waits 100 ms, and then finds no gap between writers that are
-/// busy all the time.
+/// Time between two attempts. SQLite's own handler soon waits 100 ms at a time, and then finds no gap between writers
+/// that are always busy.
 const PAUSE: Duration = Duration::from_millis(1);
 
 /// Makes `connection` wait for each lock up to `timeout`, or until a signal asks the process to end.

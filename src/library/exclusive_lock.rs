@@ -16,34 +16,35 @@ use crate::failure::{Kind, kind};
 use crate::files::Identity;
 use crate::signals::{self, Deferral};
 
-/// How long an attempt waits. In the exclusive locking mode a connection keeps its shared lock while it waits, and a writer
-/// that is about to commit waits for that: only who closes lets it go on.
+/// How long an attempt waits. In the exclusive locking mode a connection keeps its shared lock while it waits, and a
+/// writer that is about to commit waits for that: only closing the connection lets it go on.
 const ATTEMPT: Duration = Duration::from_millis(50);
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// An open exclusive transaction on the library, in SQLite's exclusive locking mode.
 ///
-/// In WAL mode every open connection, an idle one too, holds a shared lock, so that holding the exclusive one proves
-/// that there is none. `BEGIN EXCLUSIVE` in the normal locking mode would prove nothing: a WAL-mode reader goes on.
+/// In WAL mode every open connection, an idle one too, holds a shared lock, so holding the exclusive one proves that
+/// there is none. `BEGIN EXCLUSIVE` in the normal locking mode would prove nothing: a WAL-mode reader goes on.
 /// In rollback-journal mode it proves that nobody is in a transaction; idle connections notice the new schema cookie.
 ///
-/// While it lives, signals wait: an abrupt end would leave side files.
+/// While it exists, signals wait: an abrupt end would leave side files.
 pub struct ExclusiveLock {
-    // In this order: closing any descriptor of the file drops the locks of this process, and the process may end when the
-    // last field is dropped.
+    // In this order: closing any descriptor of the file drops the locks of this process, and the process may end when
+    // the last field is dropped.
     connection: Connection,
     file: File,
     _deferral: Deferral,
 }
 
 impl ExclusiveLock {
-    /// Takes the lock on the library at `path`, symlinks resolved, waiting up to `timeout`; `waiting` is called after each
-    /// attempt in vain, when none of our connections is open. This recovers a hot journal or a log left by a crash.
+    /// Takes the lock on the library at `path`, symlinks resolved, waiting up to `timeout`; `waiting` is called after
+    /// each attempt in vain, when none of our connections is open. This recovers a hot journal or a log left by a
+    /// crash.
     ///
     /// # Errors
-    /// [`Kind::Locked`] with the process that uses it; [`Damage`](crate::database::Damage) where SQLite can't open it for
-    /// that; else why it could not be opened.
+    /// [`Kind::Locked`] with the process that uses it; [`Damage`](crate::database::Damage) if that is why SQLite can't
+    /// open it; else why it could not be opened.
     pub fn take(path: &Path, timeout: Duration, waiting: impl Fn()) -> anyhow::Result<Self> {
         let _deferral = Deferral::new();
         let begun = Instant::now();
@@ -76,12 +77,12 @@ impl ExclusiveLock {
         &self.connection
     }
 
-    /// The same, to be changed.
+    /// The same, for changes.
     pub(super) fn connection_mut(&mut self) -> &mut Connection {
         &mut self.connection
     }
 
-    /// The file itself, as it is below SQLite and its log.
+    /// The file itself, beneath SQLite and its log.
     pub(super) fn file(&self) -> &File {
         &self.file
     }
@@ -107,8 +108,8 @@ fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)
     // Until the content is replaced, the log stays as it is, with whatever it holds.
     let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;
-    // Between the two openings, or while it waited, another restore may have moved a damaged library aside: then this one
-    // is about a file that is not the library any more.
+    // Between the two openings, or while it waited, another restore may have moved a damaged library aside: then this
+    // lock is on a file that is no longer the library.
     if Identity::of(&file) != Identity::at(path) {
         return Err(Kind::Locked.error("another process just moved it"));
     }
@@ -116,7 +117,7 @@ fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)
 }
 
 fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {
-    // SQLite falls back to that where the first open fails, and then can't take its locks: an "I/O error".
+    // SQLite falls back to read-only if the first open fails, and then can't take its locks: an "I/O error".
     if connection.is_readonly("main")? {
         return Err(Kind::Failed.error("it can be opened for reading only"));
     }
@@ -125,14 +126,14 @@ fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {
     // Before the first access to the file, so that no shared memory is used.
     let mode: String = connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |row| row.get(0))?;
     debug_assert_eq!(mode, "exclusive");
-    // Not possible inside a transaction. In WAL mode EXTRA is FULL; in rollback mode it also flushes the directory after the
-    // journal is gone, which is the commit there.
+    // Not possible inside a transaction. In WAL mode EXTRA is FULL; in rollback mode it also flushes the directory
+    // after the journal is gone, which is the commit there.
     connection.pragma_update(None, "synchronous", "EXTRA")?;
     connection.execute_batch("BEGIN EXCLUSIVE")?;
     Ok(())
 }
 
-/// Makes sure that no other process has a lock on a file that SQLite can't help with. Our own connections to it must be
+/// Makes sure that no other process has a lock on a file that SQLite can't open. Our own connections to it must be
 /// closed.
 pub fn alone(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();

@@ -15,7 +15,7 @@ const LOCK_BYTES: (u64, u64) = (0x4000_0000, 512);
 /// A process that has a database open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Its process id; `None` where the lock belongs to a machine or a container whose processes can't be seen.
+    /// Its process id; `None` if the lock belongs to a machine or container whose processes can't be seen.
     pid: Option<i32>,
     command: Option<String>,
 }
@@ -24,7 +24,7 @@ impl Holder {
     /// Looks for a process other than this one that has any of SQLite's locks on the file at `path`.
     ///
     /// Opening and closing the file drops the locks that this process itself has on it: its own connections must be
-    /// closed before.
+    /// closed first.
     pub fn find(path: &Path) -> std::io::Result<Option<Self>> {
         let file = File::options()
             .read(true)
@@ -88,7 +88,7 @@ fn command(pid: i32) -> Option<String> {
     (!command.is_empty()).then_some(command)
 }
 
-/// POSIX's ps(1), where there is no /proc.
+/// POSIX's ps(1), if there is no /proc.
 #[cfg(not(target_os = "linux"))]
 fn command(pid: i32) -> Option<String> {
     let output = std::process::Command::new("ps")

@@ -1,4 +1,4 @@
-//! A new library file where none is, and the old one moved aside where it is proven damaged. Nothing is deleted.
+//! A new library file where there is none, with the old one moved aside if it is proven damaged. Nothing is deleted.
 
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -20,15 +20,15 @@ use crate::failure::Kind;
 use crate::files::{Identity, Temporary, give_to_owner, parent, rename_new, sync_directory};
 use crate::time::Time;
 
-/// So many libraries replaced in one second, and something is wrong.
+/// With this many libraries replaced in one second, something is wrong.
 const MAX_SAME_SECOND: u32 = 1000;
 
-/// Puts `stage` in the place of the library at `path`. Every side file, and the file `damaged` itself, is moved aside
+/// Puts `stage` where the library at `path` belongs. Every side file, and the file `damaged` itself, is moved aside
 /// first, to `<name>.replaced-<time>` and `<name>.replaced-<time>-wal`: a log that stayed would be replayed into
-/// the new file. Without one there must be no file: one that somebody just made is not touched.
+/// the new file. Without `damaged` there must be no file: one that somebody just made is not touched.
 ///
-/// Returns where the old library, or what was left of it, is now. After an error everything is where it was; only where
-/// somebody just made a library, what was moved aside stays there: a log that came back would be replayed into it.
+/// Returns where the old library, or what was left of it, is now. After an error everything is where it was, except
+/// that if somebody just made a library, the files moved aside stay there: a log moved back would be replayed into it.
 pub fn install(
     stage: Temporary,
     path: &Path,
@@ -52,11 +52,11 @@ pub fn install(
     let message = format!("cannot put the new library in place at '{}'", path.display());
     let taken = || Kind::Locked.error(format!("{message}: another process just created one"));
     let _turn = Turn::take(path, timeout).with_context(|| message.clone())?;
-    // Once more: the flush may have taken a while.
+    // Again, because the flush may have taken a while.
     match replacing {
         true => {
             alone(path)?;
-            // What another restore has put there meanwhile was not found damaged.
+            // What another restore has put there meanwhile is not what was found damaged.
             if Identity::at(path) != damaged {
                 return Err(Kind::Locked.error(format!("{message}: another process just restored it")));
             }
@@ -86,9 +86,9 @@ pub fn install(
 }
 
 /// Moves aside a log or journal that lies beside an empty file at `path`: SQLite would delete it, or replay it later.
-/// Returns what it is called by now, without its suffix.
+/// Returns its new name, without the suffix.
 pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::Result<Option<PathBuf>> {
-    // Beside any other file a log or journal belongs to it, and is SQLite's to read.
+    // Beside any other file, a log or journal belongs to that file, and SQLite will read it.
     if path.metadata()?.len() > 0 || pending_side_file(path)?.is_none() {
         return Ok(None);
     }
@@ -101,7 +101,8 @@ pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::R
     Ok(Aside::make(path, false, time)?.name)
 }
 
-/// Gives the new file owner, group, mode, ACL and extended attributes of the one that it replaces, as far as this user may.
+/// Gives the new file owner, group, mode, ACL and extended attributes of the one that it replaces, as far as this user
+/// may.
 fn take_attributes(file: &File, path: &Path) -> io::Result<()> {
     let old = match File::open(path) {
         Ok(old) => old,
@@ -123,7 +124,7 @@ fn take_attributes(file: &File, path: &Path) -> io::Result<()> {
 
 /// On Linux ACLs are among them.
 fn copy_extended_attributes(old: &File, new: &File) -> io::Result<()> {
-    // The most that Linux has for the names, and for a value (`limits.h`, XATTR_LIST_MAX, XATTR_SIZE_MAX).
+    // The most that Linux allows for the names, and for a value (`limits.h`, XATTR_LIST_MAX, XATTR_SIZE_MAX).
     let mut names = vec![0; 65536];
     let length = match flistxattr(old, &mut names) {
         Err(Errno::NOTSUP) => return Ok(()),
@@ -135,7 +136,7 @@ fn copy_extended_attributes(old: &File, new: &File) -> io::Result<()> {
             fgetxattr(old, name, &mut value).and_then(|n| fsetxattr(new, name, &value[..n], XattrFlags::empty()));
         let personal = name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_");
         match copied {
-            // Those of security modules are for the system to set.
+            // The system sets those of security modules.
             Err(error) if personal => return Err(error.into()),
             _ => {}
         }
@@ -186,7 +187,7 @@ impl Aside {
         Ok(aside)
     }
 
-    /// Moves everything back, in reverse order. The error that led here is the one to tell.
+    /// Moves everything back, in reverse order. The error that led here is the one to report.
     fn undo(&self) {
         for (from, to) in self.moved.iter().rev() {
             let _ = rename_new(to, from);

@@ -24,16 +24,16 @@ use crate::signals::{self, Deferral};
 
 /// A connection that reads a library as it stands.
 ///
-/// Opening it changes nothing but what any reader of a SQLite database changes: a hot journal is rolled back, and a
-/// `-shm` may appear beside a log that had none. While it is open, signals wait: an abrupt end would leave side files.
+/// Opening it changes only what any reader of a SQLite database changes: a hot journal is rolled back, and a `-shm` may
+/// appear beside a log that had none. While it is open, signals wait: an abrupt end would leave side files.
 pub struct Live {
     connection: Connection,
     /// The library itself, symlinks resolved.
     path: PathBuf,
     how: How,
-    /// How the files looked when they were opened, where they are read without locks.
+    /// How the files looked when they were opened, if they are read without locks.
     before: Option<FileStamp>,
-    /// Ends after the connection is closed, for it is the last field.
+    /// Ends after the connection is closed, because it is the last field.
     _deferral: Deferral,
 }
 
@@ -41,14 +41,14 @@ pub struct Live {
 enum How {
     /// Through SQLite's locks, like any other user of it.
     Locked,
-    /// Nobody can write it, and there is no log or journal with content: without locks.
+    /// Without locks: nobody can write to it, and there is no log or journal with content.
     Immutable,
-    /// A copy of it and of its log or journal, because what they hold can't be read in place.
+    /// A copy of it and of its log or journal, because their content can't be read in place.
     Copy(#[allow(dead_code, reason = "removed when dropped")] Temporary),
 }
 
-/// What changes when a database is written to: length and time of the last change of the file and of its log and journal,
-/// as far as they hold anything.
+/// What changes when a database is written to: length and modification time of the file, and of its log and journal if
+/// they hold anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStamp([Option<(u64, SystemTime)>; 3]);
 
@@ -97,7 +97,7 @@ impl Live {
         Self::open_untouched(path, scratch)
     }
 
-    /// Opens the library at `path` so that not even a side file changes: for looking only, while nobody writes.
+    /// Opens the library at `path` so that not even a side file changes: only for looking, while nobody writes.
     pub fn open_without_trace(path: &Path, scratch: &Path) -> anyhow::Result<Self> {
         Self::open_untouched(find(path)?, scratch)
     }
@@ -113,7 +113,7 @@ impl Live {
             before: None,
             _deferral: deferral,
         };
-        // The first access to the file: where a lock, or damage, shows.
+        // The first access to the file, which reveals a lock or damage.
         match live.prepare(timeout).and_then(|()| live.begin()) {
             Ok(()) => Ok(live),
             Err(error) => Err(error),
@@ -156,7 +156,7 @@ impl Live {
         Ok(live)
     }
 
-    /// Begins the read transaction; from here on one state of the library is seen.
+    /// Begins the read transaction; from here on it sees one state of the library.
     fn begin(&self) -> anyhow::Result<()> {
         let begun = self
             .connection
@@ -169,7 +169,7 @@ impl Live {
         damaged(&self.path, error, doing)
     }
 
-    /// Where the library is, symlinks resolved.
+    /// The path of the library, symlinks resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -179,14 +179,14 @@ impl Live {
         &self.connection
     }
 
-    /// True if reading from this connection, however slowly, holds no writer off: in WAL mode, and where nobody
-    /// shares the file.
+    /// True if reading from this connection, however slowly, blocks no writer: in WAL mode, and if nobody shares the
+    /// file.
     pub fn blocks_nobody(&self) -> anyhow::Result<bool> {
         let mode: String = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
         Ok(mode == "wal" || !matches!(self.how, How::Locked))
     }
 
-    /// The facts of the state that is seen.
+    /// The facts of the state that it sees.
     pub fn facts(&self) -> anyhow::Result<Facts> {
         match Facts::find(&self.connection) {
             Ok(Ok(facts)) => Ok(facts.of_library(&self.path)),
@@ -216,7 +216,7 @@ impl Live {
     /// Closes the connection and leaves the library as it was.
     ///
     /// # Errors
-    /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read is worth nothing.
+    /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read must not be used.
     pub fn close(self) -> anyhow::Result<()> {
         match &self.before {
             Some(before) if FileStamp::of(&self.path)? != *before => Err(changed(&self.path)),
@@ -228,9 +228,9 @@ impl Live {
 impl Drop for Live {
     fn drop(&mut self) {
         if matches!(self.how, How::Locked) {
-            // Whoever closes last checkpoints, which would change the library. Where the log is empty there is nothing
-            // to checkpoint, and a plain close takes away the side files that opening made. The setting itself can't
-            // fail: it is a flag of the connection.
+            // The last connection to close checkpoints, which would change the library. If the log is empty there is
+            // nothing to checkpoint, and a plain close removes the side files that opening made. The setting itself
+            // can't fail: it is a flag of the connection.
             let log = side_file_size(&self.path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
             let _ = self
                 .connection
@@ -255,7 +255,7 @@ pub(super) fn damaged(path: &Path, error: anyhow::Error, doing: &str) -> anyhow:
 /// The path of the library itself, symlinks resolved.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if there is none; [`Kind::Database`] for what can't be one.
+/// [`Kind::NotFound`] if there is none; [`Kind::Database`] for something that can't be one.
 pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     let shown = path.display();
     let resolved = path.canonicalize().map_err(|error| match error.kind() {
@@ -283,7 +283,7 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
 
 /// Hands every page of the database, as the transaction of `connection` sees it, to `sink`.
 ///
-/// The lock-byte page, which SQLite never writes, comes as zeros
+/// The lock-byte page, which SQLite never writes, is handed over as zeros
 /// (<https://www.sqlite.org/fileformat2.html#the_lock_byte_page>).
 pub(super) fn pages(connection: &Connection, mut sink: impl FnMut(&[u8]) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let failed = |error: rusqlite::Error| explain(connection, error.into()).context("cannot read the library's pages");

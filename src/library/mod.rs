@@ -1,4 +1,4 @@
-//! The live library: read as it stands, proven to be alone with, replaced as a whole.
+//! The live library: read as it is, locked so that nobody else has it open, and replaced completely.
 
 mod after_commit;
 mod busy_handler;

@@ -1,4 +1,4 @@
-//! What can be compared: a backup, or a database that others may use.
+//! What can be compared: a backup, or a database that others may be using.
 
 use std::fs::File;
 use std::io::{Cursor, Read};
@@ -18,12 +18,12 @@ use crate::failure::{Kind, kind};
 use crate::files::{Temporary, read_full};
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
-/// No value that is read from an archive may be longer, in bytes: each has to be held.
+/// No value read from an archive may be longer, in bytes: each must be held in memory.
 const MAX_VALUE: i32 = 100_000_000;
 
-/// Something that is to be opened, looked at as far as to know what it is.
+/// Something to open, examined just enough to know what it is.
 pub struct Operand {
-    /// As messages call it.
+    /// Its name in messages.
     name: String,
     what: What,
 }
@@ -34,11 +34,11 @@ enum What {
 }
 
 impl Operand {
-    /// Looks at the file at `path`: by its content it is a database or an archive. A FIFO or a device can only be an
-    /// archive.
+    /// Looks at the file at `path`: its content says whether it is a database or an archive. A FIFO or a device can
+    /// only be an archive.
     ///
-    /// All operands are to be looked at before any is opened: whoever closes a file drops the locks that SQLite has on it
-    /// in the same process.
+    /// Look at all operands before opening any: closing a file drops the locks that SQLite has on it in the same
+    /// process.
     ///
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Usage`] for a directory; an I/O error.
@@ -58,7 +58,7 @@ impl Operand {
         Ok(Operand { name, what })
     }
 
-    /// An archive that comes from `input`, under a name for messages.
+    /// An archive read from `input`, with a name for messages.
     pub fn archive(name: &str, input: File) -> Self {
         Operand {
             name: name.into(),
@@ -67,20 +67,20 @@ impl Operand {
     }
 }
 
-/// An operand that is open: the database in an archive, or a library as one transaction sees it.
+/// An open operand: the database in an archive, or a library as one transaction sees it.
 pub struct Opened {
     name: String,
     database: Database,
 }
 
 enum Database {
-    /// Of an archive that passed every check, unpacked.
+    /// That of an archive which passed every check, unpacked.
     Unpacked(
         Connection,
         #[allow(dead_code, reason = "removed when dropped")] Temporary,
     ),
     Library(Live),
-    /// The copy of the library at a path, whose writers would have to wait while it is read.
+    /// A copy of the library at a path, whose writers would have to wait while it is read.
     Copy(
         Connection,
         #[allow(dead_code, reason = "removed when dropped")] Temporary,
@@ -90,7 +90,7 @@ enum Database {
 
 impl Opened {
     /// Opens both operands. Archives come first, and are verified and unpacked in `scratch`; libraries are opened after
-    /// that, so that no transaction lasts longer than it has to, and `timeout` is for their locks.
+    /// that, so that no transaction lasts longer than necessary, and `timeout` is for their locks.
     ///
     /// # Errors
     /// [`Kind::InvalidArchive`], [`Kind::NoSpace`], those of [`Live::open`], or an I/O error, with the operand's name.
@@ -141,7 +141,7 @@ impl Opened {
         Ok(Opened { name, database })
     }
 
-    /// Bounds what may be hostile to work on so many bytes. That its schema can be read in little memory was checked.
+    /// Bounds what may be hostile to work on this many bytes. Its schema is known to fit into little memory.
     fn limit(&mut self, bytes: u64) -> anyhow::Result<()> {
         if let Database::Unpacked(connection, _) = &mut self.database {
             connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, MAX_VALUE)?;
@@ -158,7 +158,7 @@ impl Opened {
         }
     }
 
-    /// An error that the connection gave, with the name of the operand, and of the kind that it is for an operand of this
+    /// An error of the connection, with the name of the operand, and of the kind that it has for an operand of this
     /// sort.
     pub fn explain(&self, error: anyhow::Error) -> anyhow::Error {
         match &self.database {
@@ -178,7 +178,7 @@ impl Opened {
     /// Closes it.
     ///
     /// # Errors
-    /// [`Kind::Failed`] if a library that could not be locked was changed meanwhile: what was read is worth nothing.
+    /// [`Kind::Failed`] if a library that could not be locked was changed meanwhile: what was read must not be used.
     pub fn close(self) -> anyhow::Result<()> {
         match self.database {
             Database::Library(live) => live.close(),

@@ -1,6 +1,6 @@
 //! New content for a library that exists, in one SQLite transaction: owner, mode, links and open connections stay.
 //!
-//! Where both databases are laid out alike, only the pages that differ are written; else SQLite's backup API copies all.
+//! If both databases have the same layout, only the pages that differ are written; else SQLite's backup API copies all.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -24,17 +24,17 @@ use crate::signals;
 /// Fields of the database header that are the library's own (<https://www.sqlite.org/fileformat2.html>, section 1.3):
 /// format versions, which tell the journal mode, change counter, schema cookie, and which SQLite wrote last.
 const OWN_HEADER_FIELDS: [Range<usize>; 4] = [18..20, 24..28, 40..44, 92..100];
-/// Where the header has the number of pages.
+/// Where the header holds the number of pages.
 const PAGE_COUNT: Range<usize> = 28..32;
 /// SQLite locks this byte and never writes the page that it is in (file format, section 1.8).
 const LOCK_BYTE: u64 = 0x4000_0000;
-/// What a frame of the log has before its page; more than a page in the journal has about it
+/// Length of what precedes a page in a frame of the log; more than a page in the journal takes besides
 /// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
 const FRAME_HEADER: u64 = 24;
 /// A journal begins with a header that is not zero, unless what it held is over (`pager.c`, zeroJournalHdr).
 const JOURNAL_HEADER: usize = 28;
 
-/// The database that is to be put in place: a file that no one writes, which has passed every check.
+/// The database to put in place: a file that nobody writes to, which has passed every check.
 pub struct Stage<'a> {
     pub path: &'a Path,
     pub header: Header,
@@ -51,11 +51,11 @@ impl Stage<'_> {
     }
 }
 
-/// What has to be done to a library to give it the content of a stage.
+/// What must be done to a library to give it the content of a stage.
 pub struct Work {
-    /// The numbers of the pages that differ; `None` where both are laid out differently and all has to be copied.
+    /// The numbers of the pages that differ; `None` if the layouts differ and everything must be copied.
     pages: Option<Vec<u32>>,
-    /// Bytes that this takes beside the library, and by which it grows.
+    /// Bytes that this takes beside the library, and by which the library grows.
     space: u64,
 }
 
@@ -98,13 +98,13 @@ impl Work {
         })
     }
 
-    /// Fails where there is too little space for it beside the library at `path`.
+    /// Fails if there is too little space for it beside the library at `path`.
     pub fn require_space(&self, path: &Path) -> anyhow::Result<()> {
         require_space(parent(path), self.space)
     }
 }
 
-/// Whether pages of one can stand in the other.
+/// Whether pages of one can be put into the other.
 fn alike(old: &Header, new: &Header) -> bool {
     let layout = |header: &Header| (header.page_size, header.reserved_bytes, header.text_encoding);
     layout(old) == layout(new) && !old.auto_vacuum && !new.auto_vacuum
@@ -143,10 +143,10 @@ pub fn replace(mut lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, work: &W
     settle(lock, path, stage, wal).map_err(after_commit)
 }
 
-/// Writes the pages that differ, in the transaction that is open. The order matters: SQLite reads the schema anew after the
-/// cookie was raised, and must find the old one whole, so that page 1 comes last.
+/// Writes the pages that differ, in the transaction that is open. The order matters: SQLite reads the schema anew after
+/// the cookie was raised, and must find the old one intact, so page 1 comes last.
 fn write_pages(library: &Connection, stage: &Stage<'_>, pages: &[u32]) -> anyhow::Result<()> {
-    // Until the last page is written; it would refuse that, and drop the cookie without a word.
+    // Until the last page is written; it would refuse that, and silently drop the cookie.
     library.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false)?;
     raise_schema_cookie(library)?;
     let page_size = stage.header.page_size as usize;
@@ -168,7 +168,7 @@ fn write_pages(library: &Connection, stage: &Stage<'_>, pages: &[u32]) -> anyhow
     write.execute((1, &buffer))?;
     let count: i64 = library.query_row("PRAGMA page_count", [], |row| row.get(0))?;
     if count.unsigned_abs() > stage.page_count() {
-        // It cuts the database there.
+        // It truncates the database there.
         write.execute((stage.page_count() as i64 + 1, rusqlite::types::Null))?;
     }
     drop(write);
@@ -176,7 +176,7 @@ fn write_pages(library: &Connection, stage: &Stage<'_>, pages: &[u32]) -> anyhow
     Ok(())
 }
 
-/// By this idle connections of rollback mode notice that the schema is another.
+/// This tells idle connections in rollback mode that the schema has changed.
 fn raise_schema_cookie(library: &Connection) -> anyhow::Result<()> {
     let cookie = || library.query_row("PRAGMA schema_version", [], |row| row.get::<_, i32>(0));
     let raised = cookie()?.wrapping_add(1);
@@ -187,8 +187,9 @@ fn raise_schema_cookie(library: &Connection) -> anyhow::Result<()> {
     }
 }
 
-/// Makes the stage's page 1 that of a library whose own page 1 is `own`. The number of pages is told anew: a legacy writer
-/// may have left it out of date in the stage, and with that of the old library the new content would be malformed.
+/// Turns the stage's page 1 into that of a library whose own page 1 is `own`. The number of pages is written again: a
+/// legacy writer may have left it out of date in the stage, and with the old library's the new content would be
+/// malformed.
 fn take_own_fields(page: &mut [u8], own: &[u8], stage: &Stage<'_>) {
     for field in OWN_HEADER_FIELDS {
         page[field.clone()].copy_from_slice(&own[field]);
@@ -210,18 +211,18 @@ fn copy_all(lock: &mut ExclusiveLock, path: &Path, stage: &Stage<'_>) -> anyhow:
     }
 }
 
-/// The page size can't change in WAL mode, and the backup API does not undo auto-vacuum's pointer map there. VPO switches
-/// back at its next open.
+/// The page size can't change in WAL mode, and the backup API does not undo auto-vacuum's pointer map there. VPO
+/// switches back at its next open.
 fn leave_wal_mode(library: &Connection, path: &Path) -> anyhow::Result<()> {
     if !is_wal(library)? {
         return Ok(());
     }
-    // First by itself, because only then a full disk is told as what it is.
+    // First by itself, because only then is a full disk reported as such.
     empty_log(library)?;
     library
         .query_row("PRAGMA journal_mode = DELETE", [], |_| Ok(()))
         .context("cannot change the library's journal mode")?;
-    // Not what that said: where the disk is full, SQLite says "delete", and finds the old mode when it next reads.
+    // Do not trust that answer: if the disk is full, SQLite says "delete", and finds the old mode when it next reads.
     library.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     if is_wal(library)? {
         const SOME_PAGES: u64 = 8 * 65536;
@@ -231,14 +232,14 @@ fn leave_wal_mode(library: &Connection, path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// True in WAL mode. It needs the schema, which a connection can't read any more once the encoding has changed under it.
+/// True in WAL mode. It needs the schema, which a connection can no longer read once the encoding has changed under it.
 fn is_wal(library: &Connection) -> anyhow::Result<bool> {
     let mode: String = library.query_row("PRAGMA journal_mode", [], |row| row.get(0))?;
     Ok(mode == "wal")
 }
 
 /// Makes sure that no journal is left that would bring the old content back: that it is gone, or its header zeroed, and
-/// that this is on disk. A call that fails while SQLite puts it away does not fail the commit.
+/// that this is on disk. A call that fails while SQLite removes it does not fail the commit.
 fn journal_is_over(path: &Path) -> anyhow::Result<()> {
     let failed = "the library's journal can't be put away";
     let mut header = Vec::new();
@@ -259,18 +260,18 @@ fn journal_is_over(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// What is in place after an error: the next to open the library would find the same.
+/// What is in place after an error: the next process to open the library would find the same.
 fn not_replaced(lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, error: anyhow::Error) -> anyhow::Error {
     let library = lock.connection();
     if !library.is_autocommit() {
-        // What can't be rolled back now is by whoever opens it next.
+        // What can't be rolled back now will be by the next process that opens it.
         let _ = library.execute_batch("ROLLBACK");
     }
-    // A log whose flush failed may still end with a whole transaction, which the next to open it takes over.
+    // A log whose flush failed may still end with a complete transaction, which the next process to open it recovers.
     let wal = is_wal(library).unwrap_or(true);
     let emptied = wal && empty_log(library).is_ok();
-    // In rollback mode the commit is that the journal is gone; the flush after it may still fail, and this connection can't
-    // tell any more.
+    // In rollback mode the commit is that the journal is gone; the flush after it may still fail, and this connection
+    // can't tell any more.
     drop(lock);
     match found_anew(path, stage) {
         Ok(None) => after_commit(error.context("it may not be on disk yet")),
@@ -317,8 +318,8 @@ fn settle(lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, wal: bool) -> any
     }
 }
 
-/// Removes the journal that the exclusive locking mode keeps beyond the transaction, though what it held is over. SQLite
-/// removes such a one when the journal mode is changed, unless somebody has begun to use it again.
+/// Removes the journal that the exclusive locking mode keeps beyond the transaction, though what it held is over.
+/// SQLite removes such a one when the journal mode is changed, unless somebody has begun to use it again.
 fn remove_journal(path: &Path) -> anyhow::Result<()> {
     if !side_file(path, JOURNAL).exists() {
         return Ok(());
@@ -335,8 +336,8 @@ fn remove_journal(path: &Path) -> anyhow::Result<()> {
 
 type Sink<'a> = &'a mut dyn FnMut(&[u8]) -> anyhow::Result<()>;
 
-/// The pages of the library as they stand in its file, below SQLite: its log has been written back. Only as many as the
-/// stage has, which is what its header tells: a run that was killed before SQLite cut the file leaves more, of no use.
+/// The pages of the library as they are in its file, beneath SQLite: its log has been written back. Only as many as the
+/// stage has, which its header says: a run that was killed before SQLite truncated the file leaves unused ones after them.
 fn pages_of_file(mut file: &File, stage: &Stage<'_>, sink: Sink<'_>) -> anyhow::Result<()> {
     let failed = "what it holds now can't be read";
     file.seek(SeekFrom::Start(0)).context(failed)?;

@@ -12,14 +12,14 @@ use crate::signals;
 use super::exclusive_lock::ExclusiveLock;
 use super::live::{Live, pages};
 
-/// Archives that are looked at for blocks to reuse: somebody is waiting.
+/// How many archives are searched for blocks to reuse: somebody is waiting.
 const MAX_TRIES: usize = 4;
 
 /// Packs the locked library, of which `facts` are known, into a safety backup in `directory`, and flushes it to disk.
 /// `watch` is told with each page how many bytes it has.
 ///
 /// # Errors
-/// Of every kind; there is no file then, and no directory that was not there before.
+/// Of every kind; then no file is left, and no new directory.
 pub fn write_safety_backup(
     lock: &ExclusiveLock,
     library: &Path,
@@ -76,7 +76,7 @@ fn newest_archive(directory: &Path) -> Option<Reuse> {
 /// Makes sure, without leaving anything, that a safety backup of the library of `live` can be made in `directory`.
 ///
 /// # Errors
-/// Those of [`write_safety_backup`], as far as can be told before.
+/// Those of [`write_safety_backup`], as far as can be known in advance.
 pub fn rehearse_safety_backup(live: &Live, facts: &Facts, directory: &Path, archive: &Options) -> anyhow::Result<()> {
     let rehearsed = || {
         let mut statement = live

@@ -19,10 +19,10 @@ use crate::failure::{Kind, kind};
 use crate::files::{Identity, Inputs, Temporary, close, read_full, require_space};
 use crate::signals;
 
-/// Bytes that are handed on at once, and buffers for them.
+/// Bytes that are passed on at once, and buffers for them.
 const PIECE: usize = 256 * 1024;
 const BUFFERS: usize = 4;
-/// How often a wait looks whether a signal came.
+/// How often a wait checks for a signal.
 const TICK: Duration = Duration::from_millis(50);
 
 /// How a snapshot is made.
@@ -41,8 +41,8 @@ pub struct SnapshotOptions {
 /// Writes the library at `path` to `out`, exactly as one read transaction sees it: every committed change, and nothing
 /// else. `watch` is told the facts, before the first page, and then with each piece how many bytes it has.
 ///
-/// A slow reader of `out` holds no writer off: in WAL mode the pages are streamed inside the transaction; in
-/// rollback-journal mode, where that would lock them out, from a private copy.
+/// A slow reader of `out` blocks no writer: in WAL mode the pages are streamed inside the transaction; in
+/// rollback-journal mode, where that would lock writers out, from a private copy.
 ///
 /// # Errors
 /// As for [`Live::open`]; [`Kind::Usage`] if `out` or the file for the facts is the library or one of its side files,
@@ -60,7 +60,7 @@ pub fn snapshot(
     }
     let live = Live::open(path, &options.scratch, options.timeout)?;
     if live.blocks_nobody()? {
-        // Before the facts are looked for, which keeps one core busy, not two.
+        // Before the facts are counted, which keeps only one core busy.
         let check = match options.check {
             true => match Live::open_beside(path, &options.scratch, options.timeout) {
                 Err(error) if kind(&error) == Kind::Locked => {
@@ -79,7 +79,7 @@ pub fn snapshot(
             Ok(stream)
         });
         let checked = Check::result(check, sent.is_err());
-        // Before the last bytes go: what was read without locks may turn out to have changed.
+        // Before the last bytes are sent: what was read without locks may turn out to have changed.
         let closed = live.close();
         let stream = sent?;
         checked.and(closed)?;
@@ -88,7 +88,7 @@ pub fn snapshot(
         let facts = live.facts()?;
         let copy = private_copy(&live, &options.scratch, facts.database_size_bytes)?;
         live.close()?;
-        // The library is free: somebody may take long to read the facts, too.
+        // The library is free now: reading the facts may take the reader a while, too.
         let mut stream = Stream::begin(facts, out, options, &inputs, watch)?;
         let check = match options.check {
             true => Some(Check::of_copy(copy.path(), path)?),
@@ -101,7 +101,7 @@ pub fn snapshot(
     }
 }
 
-/// A snapshot on its way out.
+/// A snapshot that is being written out.
 struct Stream<W> {
     facts: Facts,
     outlet: Outlet,
@@ -136,7 +136,7 @@ impl<W: FnMut(&Facts, usize)> Stream<W> {
     }
 }
 
-/// Copies the pages to a file in `scratch`, as fast as it goes.
+/// Copies the pages to a file in `scratch`, as fast as possible.
 pub(super) fn private_copy(live: &Live, scratch: &Path, size: u64) -> anyhow::Result<Temporary> {
     require_space(scratch, size)?;
     let failed = || format!("cannot copy the library to '{}'", scratch.display());
@@ -181,7 +181,7 @@ impl Check {
         Self::start(cancel, work)
     }
 
-    /// Of a copy that nobody writes, made of `library`.
+    /// Of a copy of `library` that nobody writes to.
     fn of_copy(path: &Path, library: &Path) -> anyhow::Result<Self> {
         let cancel = Arc::default();
         let mut connection = immutable(path)?;
@@ -214,12 +214,12 @@ impl Check {
 }
 
 /// Writes to `out` from a thread of its own, so that a reader who stalls never keeps the library's connections from
-/// being closed in good order.
+/// being closed cleanly.
 pub(crate) struct Outlet {
     full: Option<Sender<Vec<u8>>>,
     free: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
-    /// What is to be handed on next. The very last bytes stay here until [`Outlet::finish`].
+    /// What to pass on next. The very last bytes stay here until [`Outlet::finish`].
     current: Vec<u8>,
 }
 
@@ -235,7 +235,7 @@ impl Outlet {
             for mut bytes in to_write {
                 out.write_all(&bytes)?;
                 bytes.clear();
-                // Nobody may be left who needs it.
+                // Perhaps nobody needs it any more.
                 let _ = written.send(bytes);
             }
             close(out)
@@ -290,7 +290,7 @@ impl Outlet {
         }
     }
 
-    /// Hands on the last bytes and waits until all are written.
+    /// Passes on the last bytes and waits until all are written.
     pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         self.hand_on(Vec::new());
         self.full = None;

@@ -1,4 +1,4 @@
-//! The facts of a snapshot, for whoever packs it.
+//! The facts of a snapshot, for the program that packs it.
 
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
@@ -16,14 +16,14 @@ use crate::database::Facts;
 use crate::files::{Identity, Inputs, give_to_owner, open_path_or_descriptor, parent, resolve};
 use crate::signals;
 
-/// How often a wait looks whether a signal came.
+/// How often a wait checks for a signal.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Writes the facts to the file, FIFO or descriptor at `path`. A new file is private; what an ordinary file held is
 /// replaced, unless it is one of `inputs`.
 ///
 /// For a FIFO without a reader it waits until there is one, a signal comes, or nobody reads `out`, where the pages will
-/// go: whoever was to read both is gone then.
+/// go: the process that was to read both is gone then.
 ///
 /// # Errors
 /// [`crate::failure::Kind::Usage`] for an input, which is not changed; an I/O error.
@@ -32,7 +32,7 @@ pub(super) fn write(path: &Path, facts: &Facts, inputs: &Inputs, out: &File) -> 
     json.push(b'\n');
     let failed = || format!("cannot write '{}'", path.display());
     let file = open(path, out).with_context(failed)?;
-    // Since it was looked at, the name may have been given to another file.
+    // The name may belong to another file by now.
     inputs.refuse(Identity::of(&file), &format!("--stats '{}'", path.display()))?;
     if file.metadata().with_context(failed)?.is_file() {
         file.set_len(0).with_context(failed)?;
@@ -81,10 +81,10 @@ fn send(mut file: &File, mut bytes: &[u8], out: &File) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits a moment, or until `file` has room.
+/// Waits a moment, or until `file` can take more.
 ///
 /// # Errors
-/// A signal came, or the reader of `out` went away.
+/// If a signal came, or the reader of `out` went away.
 fn wait(out: &File, file: Option<&File>) -> io::Result<()> {
     signals::check()?;
     let mut fds = vec![PollFd::from_borrowed_fd(out.as_fd(), PollFlags::empty())];

@@ -1,4 +1,4 @@
-//! What is where the library belongs: the one thing that every decision of a restore depends on.
+//! What is where the library belongs: everything that a restore decides depends on this.
 
 use std::io;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::failure::{Kind, describe};
 pub enum Target {
     /// No file.
     Missing,
-    /// A file of no bytes, or a database without tables: there is nothing to lose, but somebody may have it open.
+    /// An empty file, or a database without tables: there is nothing to lose, but somebody may have it open.
     Empty,
     /// A VPO library.
     Library(Facts),
@@ -39,7 +39,7 @@ impl Target {
         })
     }
 
-    /// What an error says of a database that could not be opened, or looked at.
+    /// What an error says about a database that could not be opened or examined.
     pub fn from_error(error: anyhow::Error) -> Self {
         match is_damage(&error) {
             true => Target::Damaged(describe(&error)),
@@ -93,7 +93,7 @@ impl Target {
         look().unwrap_or_else(|error| (Self::from_error(error), None))
     }
 
-    /// The error of what is never touched.
+    /// The error for what is never touched.
     pub fn refused(self, path: &Path) -> anyhow::Result<Self> {
         match self {
             Target::Unknown(error) => Err(error),

@@ -1,4 +1,4 @@
-//! Restores of one library take turns where they move files: each would take the other's for its own.
+//! Restores of one library take turns when they move files: each would mistake the other's files for its own.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,8 +17,8 @@ use crate::signals;
 /// Time between two attempts.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A lock that belongs to one library, whether or not there is a file by its name: an empty file beside it, locked with
-/// flock(2), that is gone with the lock. A killed run leaves it unlocked.
+/// A lock that belongs to one library, whether or not its file exists: an empty file beside it, locked with flock(2),
+/// that disappears with the lock. A killed run leaves it unlocked.
 pub struct Turn {
     path: PathBuf,
     _file: File,
@@ -28,19 +28,19 @@ impl Turn {
     /// Waits for it up to `timeout`, or until a signal asks the process to end.
     ///
     /// # Errors
-    /// [`Kind::Locked`] where another restore has it for so long.
+    /// [`Kind::Locked`] if another restore holds it for longer.
     pub fn take(library: &Path, timeout: Duration) -> anyhow::Result<Self> {
         let path = lock_path(library);
         let begun = Instant::now();
         let mut file = open(&path)?;
         loop {
             signals::check()?;
-            // Where locks are not supported, there is no turn to wait for.
+            // If locks are not supported, there is no turn to wait for.
             if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
                 if Identity::of(&file) == Identity::at(&path) {
                     return Ok(Turn { path, _file: file });
                 }
-                // Who had it before has removed the file after this one was opened.
+                // Its last holder has removed the file after it was opened here.
                 file = open(&path)?;
                 continue;
             }
@@ -68,7 +68,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // While it is locked: whoever has opened it meanwhile looks again.
+        // While it is locked: a process that has opened it meanwhile checks again.
         let _ = std::fs::remove_file(&self.path);
     }
 }

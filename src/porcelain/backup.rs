@@ -22,7 +22,7 @@ use crate::library::find;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
-/// What `backup` can be told.
+/// The options of `backup`.
 #[derive(Clone, Debug, Default)]
 pub struct BackupOptions {
     /// `-o`: a file, a directory, or `-`
@@ -57,7 +57,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
     let time = Time::now();
     if options.output.as_deref() == Some(Path::new("-")) {
         cli::binary_output("an archive", &common.line().arg("backup").after("to write a file"))?;
-        // The program gets our own: had it a copy that were closed here, an error could be reported to nobody.
+        // The program gets ours: if it had a copy and this one were closed here, nobody would see an error of closing.
         let earlier = earlier(common, options, &library);
         run_pipeline(common, options, &library, time, earlier.as_ref(), None)?;
         return Ok(0);
@@ -86,7 +86,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         blocks: blocks(file.file(), earlier),
         metadata: *metadata,
     };
-    // From here on it is there, and has to be told.
+    // From here on it exists, and must be reported.
     log.hold();
     let published = match &destination {
         Destination::File(path) => file.publish([path.clone()]),
@@ -107,12 +107,11 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
 struct Made {
     archive_size: u64,
     metadata: Metadata,
-    /// How many blocks it has, and how many of them are from the earlier archive.
+    /// How many blocks it has, and how many of them came from the earlier archive.
     blocks: (u32, u32),
 }
 
-/// The archive whose blocks the new one takes where they are still the same. With a level of its own, a backup is to be
-/// made as that level makes it.
+/// The archive whose unchanged blocks the new one copies. If a level is given, everything is compressed at that level.
 fn earlier(common: &Common, options: &BackupOptions, library: &Path) -> Option<(PathBuf, Reuse)> {
     if options.no_reuse || options.level_option.is_some() {
         return None;
@@ -124,14 +123,14 @@ fn earlier(common: &Common, options: &BackupOptions, library: &Path) -> Option<(
 }
 
 /// Counts the blocks of the new archive, and those among them that are the earlier one's. vpo-pack gives the same bytes
-/// with and without it, so that those are what it copied.
+/// with and without it, so those are what it copied.
 fn blocks(file: &File, earlier: Option<(PathBuf, Reuse)>) -> (u32, u32) {
     let file = file.try_clone().ok();
     let new = file.and_then(|file| Reuse::of(file, Reusable::Same));
     new.map_or((0, 0), |new| new.shared_with(earlier.map(|(_, earlier)| earlier)))
 }
 
-/// Where the backup goes; its directory is created when missing.
+/// Where the backup goes; its directory is created if missing.
 fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Destination> {
     let create = |directory: &Path| {
         let shown = directory.display().to_string();
@@ -216,7 +215,7 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
     let ends = Ends {
         input,
         capture: true,
-        // It would speak of standard input.
+        // It would name standard input.
         untold: true,
         ..Ends::default()
     };
@@ -230,7 +229,7 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
     })
 }
 
-/// Twice the estimated archive has to fit. Where there is room for the whole database twice, nothing need be estimated.
+/// Twice the estimated archive must fit. If the complete database fits twice, nothing needs to be estimated.
 fn require_room(common: &Common, options: &BackupOptions, library: &Path, directory: &Path) -> anyhow::Result<()> {
     let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
     let most = size(library).saturating_add(size(&side_file(library, WAL)));
@@ -286,7 +285,7 @@ fn dry_run(
     destination: &Destination,
     time: Time,
 ) -> anyhow::Result<u8> {
-    // What the real one would meet before it reads anything, and after.
+    // What a real backup would meet before it reads anything, and after.
     require_place(destination.directory(), 0)?;
     let (facts, estimated) = look(common, options, library)?;
     require_place(destination.directory(), estimated.saturating_mul(2))?;

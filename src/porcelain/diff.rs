@@ -1,4 +1,4 @@
-//! `vpo-library diff`: `vpo-diff`, with the library and the names of backups as everywhere.
+//! `vpo-library diff`: `vpo-diff`, with the library and backups named as in the other commands.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::pipeline::{Ends, Stage, run};
 use super::{Common, meant};
 use crate::cli::{self, Reported};
 
-/// What `diff` can be told.
+/// The options of `diff`.
 #[derive(Clone, Debug, Default)]
 pub struct DiffOptions {
     /// As for a restore; `latest` if not given.

@@ -1,4 +1,4 @@
-//! Where all backups that could be meant are of other libraries: nobody guesses.
+//! If all backups that could be meant are of other libraries, nothing is guessed.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ pub fn only<'a>(libraries: &[Vec<&'a Backup>], library: &Path) -> Option<&'a Bac
 /// Chooses among the backups of other libraries, those of each together: on a new machine, where nothing is at `library`,
 /// those of the only one that there is; else a person does.
 ///
-/// Nothing is chosen where there is nothing. `again` gives the command that the person would go on with.
+/// Returns nothing if there is nothing to choose. `again` gives the command that the person would continue with.
 ///
 /// # Errors
 /// [`Kind::Declined`] if nobody can be asked, or has no answer.
@@ -27,7 +27,7 @@ pub fn choose<'a>(
     directory: &Path,
     again: &dyn Fn(&Path) -> CommandLine,
 ) -> anyhow::Result<Vec<&'a Backup>> {
-    // Each has one backup at least.
+    // Each has at least one backup.
     let newest: Vec<(&Backup, String)> = (libraries.iter())
         .filter_map(|backups| Some((*backups.first()?, backups.first()?.source.as_ref()?.to_string())))
         .collect();

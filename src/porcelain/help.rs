@@ -1,15 +1,18 @@
-//! The help texts of `vpo-library`: one a command, and one of all together.
+//! The help texts of `vpo-library`: one for each command, and one for all together.
 
 /// The help of a command.
 pub struct Help {
     /// Its name.
     pub name: &'static str,
     operands: &'static str,
-    /// One line about it.
+    /// One line for the list of commands.
     summary: &'static str,
+    /// What it does, before the examples.
     about: &'static str,
-    options: &'static str,
     examples: &'static str,
+    /// What to know before the options; it may be empty.
+    details: &'static str,
+    options: &'static str,
 }
 
 /// What each command understands.
@@ -19,43 +22,49 @@ pub static COMMANDS: [Help; 6] = [
         operands: "",
         summary: "make a backup of the library",
         about: "\
-Makes a backup of the library, while others read and write it. A backup that
-fails or is killed leaves nothing, and no file is overwritten.
-",
-        options: "  -o, --output FILE     write it to FILE, into a directory (DIR/ is created when
-                        missing), or '-' for stdout
-  -l, --level N         compression level, 0 to 12 (default: 6)
-      --no-check        do not look for damage in the library meanwhile
-      --no-reuse        copy nothing from the last backup: pack all of it anew
-      --verify          read the finished file back before it gets its name
-      --dry-run         say what the backup would be
+Makes a backup of the library, while others read and write it.
 ",
         examples: "  vpo-library backup
   vpo-library backup --verify -o /mnt/disk/
   vpo-library backup -o - | ssh nas vpo-verify --save backups/
 ",
+        details: "\
+A backup that fails or is killed leaves nothing behind, and no existing file is
+overwritten.
+",
+        options: "  -o, --output FILE     write it to FILE, into a directory (DIR/ is created if
+                        missing), or '-' for stdout
+  -l, --level N         compression level, 0 to 12 (default: 6)
+      --no-check        do not check the library for damage meanwhile
+      --no-reuse        copy nothing from the last backup: compress all of it
+      --verify          read the finished file back before it gets its name
+      --dry-run         show what the backup would be, and write nothing
+",
     },
     Help {
         name: "restore",
         operands: " [BACKUP]",
-        summary: "put a backup in the place of the library",
+        summary: "restore the library from a backup",
         about: "\
-Verifies a backup and replaces the library by it, after a question. BACKUP is a
-file, a name in the backup directory, 'latest', 'replaced' (the newest safety
-backup: it undoes the last restore), a day as 2026-02-05, a time as
-2026-02-05T143022Z, or '-' for stdin; without it, on a terminal, the backups are
-listed and one is asked for.
+Verifies a backup, asks, and replaces the library with it.
 ",
-        options: "  -y, --yes             replace an existing library without a question
+        examples: "  vpo-library restore
+  vpo-library restore latest
+  vpo-library restore --dry-run 2026-02-05
+  ssh nas cat library.tar.gz | vpo-library restore --yes -
+",
+        details: "\
+BACKUP is a file, a name in the backup directory, 'latest', 'replaced' (the
+newest safety backup: it undoes the last restore), a day such as 2026-02-05, a
+time such as 2026-02-05T143022Z, or '-' for stdin. Without it, on a terminal,
+the backups are listed and you choose one.
+",
+        options: "  -y, --yes             replace an existing library without asking
       --dry-run         make every check and change nothing
       --no-safety-backup
                         do not keep the replaced library as a backup
       --current-schema N
                         the schema of the installed VPO
-",
-        examples: "  vpo-library restore
-  vpo-library restore --dry-run latest
-  ssh nas cat library.tar.gz | vpo-library restore --yes -
 ",
     },
     Help {
@@ -63,13 +72,14 @@ listed and one is asked for.
         operands: "",
         summary: "list the backups",
         about: "\
-Lists the backups of the backup directory, newest first.
-",
-        options: "  -p, --path DIR        list those of DIR
-      --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
+Lists the backups in the backup directory, newest first.
 ",
         examples: "  vpo-library backups
   vpo-library backups --max-age 26h -q || echo 'no backup since yesterday'
+",
+        details: "",
+        options: "  -p, --path DIR        list the backups in DIR
+      --max-age AGE     exit 1 unless a good backup is younger: 90m, 26h, 3d
 ",
     },
     Help {
@@ -78,30 +88,38 @@ Lists the backups of the backup directory, newest first.
         summary: "prove that backups are whole",
         about: "\
 Reads every byte of the named backups, or of all in the backup directory, and
-checks the databases inside. BACKUP is what it is for restore.
-",
-        options: "      --newest N        the N newest of the list
-      --full            also check indexes against tables, and references:
-                        what is found was so in the library
+checks the databases inside.
 ",
         examples: "  vpo-library verify
   vpo-library verify latest
   vpo-library verify ~/.vpo/backups/vpo-library-2026-02-05T143022Z.tar.gz
 ",
+        details: "\
+BACKUP is named as for 'vpo-library restore'.
+",
+        options: "      --newest N        verify only the N newest
+      --full            also check indexes against tables, and references: what
+                        is found was already so in the library
+",
     },
     Help {
         name: "diff",
         operands: " [OLD [NEW]]",
-        summary: "say which files are known differently",
+        summary: "show which files are known differently",
         about: "\
-Says which files two backups, or a backup and the library, know differently: A,
-D or M and the path, a line each. OLD is the newest backup, NEW the library, if
-not given. The exit status is 1 if there are differences.
-",
-        options: "      --stat            the counts alone, and the rows of other tables
+Compares two backups, or a backup and the library: prints each file that was
+added (A), deleted (D) or modified (M).
 ",
         examples: "  vpo-library diff
   vpo-library diff --stat latest
+  vpo-library diff --stat 2026-02-01 2026-02-05
+",
+        details: "\
+OLD and NEW are named as for 'vpo-library restore'; a database is named by its
+path. The default for OLD is the newest backup, and for NEW the library. The
+exit status is 1 if there are differences.
+",
+        options: "      --stat            print only the counts, and the rows of other tables
 ",
     },
     Help {
@@ -109,10 +127,16 @@ not given. The exit status is 1 if there are differences.
         operands: " KEEP...",
         summary: "remove the backups that no keep rule keeps",
         about: "\
-Shows which backups go and why the others stay, verifies the newest one, asks,
-and removes. A backup stays if any rule keeps it; each library counts for
-itself, and its newest backup always stays. What is named by hand is never
-touched.
+Shows which backups would go and why the others stay, verifies the newest one,
+asks, and removes.
+",
+        examples: "  vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12
+  vpo-library prune --keep-last 30
+  vpo-library prune --yes --keep-replaced 30d
+",
+        details: "\
+A backup stays if any rule keeps it. Each library is counted separately, and its
+newest backup always stays. Files that were named by hand are never touched.
 ",
         options: "      --keep-last N     the N newest
       --keep-within AGE those younger than the newest by less than AGE: 36h, 7d,
@@ -123,16 +147,12 @@ touched.
       --keep-monthly N  of months,
       --keep-yearly N   of years
       --keep-replaced AGE
-                        safety backups not older than the newest other backup
-                        by AGE or more
-      --one-source      count all as backups of one library
+                        safety backups, unless older than the newest other
+                        backup by AGE or more
+      --one-source      treat all as backups of one library
       --dry-run         show what would go
-  -y, --yes             remove without a question
-      --no-verify       do not look at the newest backups first
-",
-        examples: "  vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12
-  vpo-library prune --keep-last 30
-  vpo-library prune --yes --keep-replaced 30d
+  -y, --yes             remove without asking
+      --no-verify       do not verify the newest backups first
 ",
     },
 ];
@@ -157,7 +177,13 @@ pub fn usage() -> String {
     let mut text = "\
 usage: vpo-library [options] COMMAND [...]
 
-Backup and restore of a VPO library.
+Backs up and restores a VPO library.
+
+examples:
+  vpo-library backup
+  vpo-library backups
+  vpo-library restore latest
+  vpo-library help restore
 
 commands:
 "
@@ -176,14 +202,6 @@ commands:
         text.push_str(&format!("\noptions of {name}:\n{options}"));
     }
     text.push_str(&format!("\noptions, before or after the command:\n{COMMON}"));
-    text.push_str(
-        "
-examples:
-  vpo-library backup
-  vpo-library backups
-  vpo-library restore latest
-",
-    );
     text
 }
 
@@ -199,15 +217,19 @@ impl Help {
             name,
             operands,
             about,
-            options,
             examples,
+            details,
+            options,
             ..
         } = self;
-        let mut text = format!("usage: vpo-library {name} [options]{operands}\n\n{about}");
+        let mut text = format!("usage: vpo-library {name} [options]{operands}\n\n{about}\nexamples:\n{examples}");
+        if !details.is_empty() {
+            text.push_str(&format!("\n{details}"));
+        }
         if !options.is_empty() {
             text.push_str(&format!("\noptions:\n{options}"));
         }
-        text.push_str(&format!("\noptions of all commands:\n{COMMON}\nexamples:\n{examples}"));
+        text.push_str(&format!("\noptions of all commands:\n{COMMON}"));
         text
     }
 

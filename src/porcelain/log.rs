@@ -17,10 +17,10 @@ use crate::files::{Identity, Inputs};
 use crate::signals::{self, Deferral};
 use crate::time::Time;
 
-/// What is known of one run, and where it is to be written.
+/// What is known about one run, and where to write it.
 ///
-/// A signal may end the process at any moment, and the line is written then, too; so it is shared with whoever obeys
-/// signals, and taken by the one of both that writes it.
+/// A signal may end the process at any moment, and the line is written then, too; so it is shared with the signal
+/// thread, and whichever of the two writes it takes it.
 pub struct Log {
     started: Instant,
     prepared: Option<Entry>,
@@ -42,7 +42,7 @@ struct Line {
     outcome: &'static str,
     exit_code: u8,
     error: Option<String>,
-    // As text: JSON has no other names, and one that is not UTF-8 must not cost the line.
+    // As text: JSON has no other names, and one that is not UTF-8 must not lose the line.
     database_path: Option<String>,
     backup_path: Option<String>,
     archive_size_bytes: Option<u64>,
@@ -122,12 +122,12 @@ impl Log {
         });
     }
 
-    /// Notes that the library is replaced, whatever comes now.
+    /// Notes that the library has been replaced, whatever happens next.
     pub fn restored(&mut self) {
         self.restored = true;
     }
 
-    /// From here to the end of the command signals wait: what is done is told first.
+    /// From here to the end of the command signals wait: what was done is reported first.
     pub fn hold(&mut self) {
         self.deferral.get_or_insert_with(Deferral::new);
     }
@@ -146,7 +146,7 @@ impl Log {
         });
     }
 
-    /// Writes the line. A log that can't be written is told, but the work is done: it changes no result.
+    /// Writes the line. A log that can't be written causes a warning, but the work is done: it changes no result.
     pub fn end(self, result: &anyhow::Result<u8>) {
         let code = match (signals::pending(), result) {
             (Some(signal), _) => cli::signal_status(signal),
@@ -195,7 +195,7 @@ impl Line {
     }
 }
 
-/// A path as it will still be right where the log is read; `-` is not a path.
+/// A path that is still right wherever the log is read; `-` is not a path.
 fn absolute(path: &Path) -> String {
     let absolute = match path.to_str() {
         Some("-") => path.to_owned(),
@@ -209,7 +209,7 @@ fn lock(entry: &Mutex<Option<Entry>>) -> MutexGuard<'_, Option<Entry>> {
     entry.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Completes the line and writes it, unless that has been done. The lock is held meanwhile: nobody ends the process
+/// Completes the line and writes it, unless that has been done. The lock is held meanwhile: the process can't end
 /// before it is written.
 fn write(entry: &Mutex<Option<Entry>>, outcome: &'static str, exit_code: u8, error: Option<String>) {
     let mut entry = lock(entry);

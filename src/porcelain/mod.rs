@@ -1,5 +1,5 @@
-//! Everyday use: `backup`, `restore`, `backups`, `verify`, `diff` and `prune`, by running the sibling programs and joining
-//! them by pipes.
+//! Everyday use: `backup`, `restore`, `backups`, `verify`, `diff` and `prune`, by running the sibling programs and
+//! joining them by pipes.
 
 mod backup;
 mod choice;
@@ -66,12 +66,12 @@ impl Common {
         library.into_iter().fold(inputs, Inputs::database)
     }
 
-    /// A bar is drawn where a person sees it and nothing else was asked for.
+    /// A bar is drawn if a person sees it and nothing else was asked for.
     fn progress(&self) -> bool {
         cli::is_terminal(std::io::stderr()) && !self.quiet && !self.json
     }
 
-    /// The options that a program takes over as they are.
+    /// The options that are passed on to a program unchanged.
     fn passed_on(&self, json: bool) -> Vec<OsString> {
         let mut args = Vec::new();
         for (wanted, option) in [
@@ -107,16 +107,16 @@ impl Common {
 /// The backup that an operand means.
 struct Meant {
     path: PathBuf,
-    /// What would be meant without it, the newest that lists as whole: only where the backup was chosen by its age.
+    /// What would be meant without it, the newest that lists as whole: only if the backup was chosen by its age.
     older: Option<PathBuf>,
 }
 
-/// Finds the backup that `operand` means: `latest`, `replaced`, a path, a day, a time, or a name in `directory`. `again` gives
-/// the command that the person would go on with, for another backup.
+/// Finds the backup that `operand` means: `latest`, `replaced`, a path, a day, a time, or a name in `directory`.
+/// `again` gives the command that the person would continue with, for another backup.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day; [`Kind::Declined`] if only other libraries have
-/// one and nobody can be asked.
+/// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day; [`Kind::Declined`] if only other libraries
+/// have one and nobody can be asked.
 fn meant(common: &Common, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
     if operand == Path::new("-") {
         cli::require_input()?;

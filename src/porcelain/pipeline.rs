@@ -1,4 +1,4 @@
-//! Sibling programs, joined by pipes, and the one reason for which they failed.
+//! Sibling programs, joined by pipes, and the one reason why they failed.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,7 +19,7 @@ use crate::failure::Kind;
 use crate::files::uninterrupted;
 use crate::signals::{self, Deferral};
 
-/// What a program may have to say, in bytes: an error line, or a warning or two.
+/// How much a program may say, in bytes: an error line, or a warning or two.
 const MAX_MESSAGES: usize = 64 * 1024;
 
 /// A program of the pipeline and its arguments.
@@ -30,7 +30,7 @@ pub struct Stage {
     inherited: Option<(&'static str, OwnedFd)>,
 }
 
-/// What stands on the command line of a program.
+/// What is on the command line of a program.
 pub(super) enum Word {
     Plain(OsString),
     Path(PathBuf),
@@ -76,9 +76,9 @@ pub struct Ends {
     pub output: Option<File>,
     /// Read what the first program has to say instead of letting it write to our stderr. Then it can't draw or ask.
     pub capture: bool,
-    /// The last program prints a JSON document on our standard output, also when it fails.
+    /// The last program prints a JSON document on our standard output, even if it fails.
     pub documented: bool,
-    /// Leave it to the caller to tell why it failed.
+    /// Leave it to the caller to say why it failed.
     pub untold: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Ends {
 pub struct Ended {
     /// [`Reported`] for the first stage that failed for a reason of its own.
     pub result: anyhow::Result<()>,
-    /// The library is replaced, whatever came afterwards.
+    /// The library was replaced, whatever happened afterwards.
     pub restored: bool,
 }
 
@@ -111,7 +111,7 @@ struct Finished {
 }
 
 /// Runs the stages, each one's output the next one's input, and waits for all of them. Signals are passed on to them.
-/// `line` is how the person would go on: `vpo-library` with the options of this run.
+/// `line` is how the person would continue: `vpo-library` with the options of this run.
 pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) -> Ended {
     if verbose {
         cli::note(&shown(&stages));
@@ -125,7 +125,7 @@ pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) ->
     let finished: anyhow::Result<Vec<_>> = running.into_iter().map(Running::wait).collect();
     let restored = finished.as_ref().is_ok_and(|all| all.iter().any(|f| f.told.restored));
     let result = spawned.and(listened).and(finished).and_then(|finished| {
-        // A signal is reason enough, unless something has been done that has to be told.
+        // A signal is reason enough, unless something has been done that must be reported.
         if !restored {
             signals::check()?;
         }
@@ -135,7 +135,7 @@ pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) ->
     Ended { result, restored }
 }
 
-/// Runs one program and gives what it wrote to its standard output, also when it failed. `ends` say the rest.
+/// Runs one program and returns what it wrote to its standard output, even if it failed. `ends` say the rest.
 pub fn output_of(
     stage: Stage,
     ends: Ends,
@@ -282,8 +282,8 @@ impl Running {
     }
 }
 
-/// Prints what the programs had to say, but of several errors only that of the first stage, in the order of the
-/// pipeline, that failed for a reason of its own.
+/// Prints what the programs said, but of several errors only that of the first program in the pipeline that failed for
+/// a reason of its own.
 fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) -> anyhow::Result<()> {
     let failed: Vec<usize> = (0..finished.len()).filter(|i| !finished[*i].status.success()).collect();
     let own = |i: &&usize| finished[**i].status.signal() != Some(SIGPIPE);
@@ -330,7 +330,7 @@ fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) ->
 /// A sibling program: beside this one, else on PATH.
 fn sibling(program: &str) -> PathBuf {
     let typed = || Some(PathBuf::from(std::env::args_os().next()?)).filter(|path| path.components().count() > 1);
-    // Without /proc, only the command line may tell where this one is.
+    // Without /proc, only the command line can say where this one is.
     let this = std::env::current_exe().ok().or_else(typed);
     let beside = this.and_then(|this| Some(this.parent()?.join(program)));
     beside.filter(|path| path.is_file()).unwrap_or_else(|| program.into())

@@ -1,4 +1,5 @@
-//! `vpo-library prune`: `vpo-ls-backups` decides, `vpo-verify` looks at what will stay, then what has expired is removed.
+//! `vpo-library prune`: `vpo-ls-backups` decides, `vpo-verify` looks at what will stay, then what has expired is
+//! removed.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -19,7 +20,7 @@ use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
-/// What `prune` can be told.
+/// The options of `prune`.
 #[derive(Clone, Debug, Default)]
 pub struct PruneOptions {
     /// `--keep-…` and `--one-source`
@@ -43,7 +44,7 @@ struct Row {
     source_host: Option<String>,
     source_path: Option<String>,
     error: Option<String>,
-    /// Why it stays: nothing if it goes, null if no rule is about it.
+    /// Why it stays: empty if it goes, null if no rule applies to it.
     keep: Option<Vec<String>>,
     device: u64,
     inode: u64,
@@ -102,12 +103,12 @@ pub fn prune(common: &Common, options: &PruneOptions, log: &mut Log) -> anyhow::
     }
     confirm(common, options, &go, bytes, doubt)?;
 
-    // Whatever is removed is reported, also when a signal ends the work.
+    // Whatever is removed is reported, even if a signal ends the work.
     log.hold();
     let mut outcome = Outcome::default();
     let opened = File::open(&directory);
     let opened = opened.with_context(|| format!("cannot open the directory '{}'", directory.display()))?;
-    // Oldest first: whatever stops this, the newest are there.
+    // Oldest first: whatever stops this, the newest remain.
     for row in go.into_iter().rev() {
         match signals::pending() {
             None => outcome.remove(&opened, row),
@@ -133,7 +134,7 @@ fn list(common: &Common, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
     args.extend(common.passed_on(false));
     args.extend(cli::keep_options(&options.rules));
     let mut stage = Stage::new("vpo-ls-backups", args);
-    // Where nobody named one, a missing directory is not an error: the program finds the default by the same rule.
+    // If nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
         stage = stage.path_option("--path", directory);
     }
@@ -147,7 +148,7 @@ fn list(common: &Common, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
     Ok(listing.backups)
 }
 
-/// Every backup with what becomes of it.
+/// Every backup, and what becomes of it.
 fn table(directory: &Path, rows: &[Row], gone: usize, bytes: u64) -> String {
     let shown = cli::escape_path(directory);
     if rows.is_empty() {
@@ -199,7 +200,7 @@ fn verify(common: &Common, directory: &Path, rows: &[Row]) -> anyhow::Result<()>
     let paths: Vec<PathBuf> = newest.map(|row| directory.join(&row.filename)).collect();
     let status = |error: &anyhow::Error| error.downcast_ref::<Reported>().map(|reported| reported.status);
     let mut verified = verify_with(common, &paths, true);
-    // A full disk is just when one prunes.
+    // A full disk is exactly when people prune.
     if verified.as_ref().err().and_then(status) == Some(Kind::NoSpace.code()) {
         verified = verify_with(common, &paths, false);
         if verified.is_ok() {
@@ -223,7 +224,7 @@ fn verify(common: &Common, directory: &Path, rows: &[Row]) -> anyhow::Result<()>
     })
 }
 
-/// Runs `vpo-verify`, and leaves it to the caller to tell how that ended.
+/// Runs `vpo-verify`, and leaves it to the caller to say how that ended.
 fn verify_with(common: &Common, paths: &[PathBuf], database_check: bool) -> anyhow::Result<()> {
     // Its report is not ours; what is wrong comes with its error.
     let mut args: Vec<OsString> = vec!["--json".into()];
@@ -243,8 +244,8 @@ fn verify_with(common: &Common, paths: &[PathBuf], database_check: bool) -> anyh
     output_of(stage, ends, &common.line(), common.verbose)?.1
 }
 
-/// What is newer than all that is counted, and can't be read: it may be the newest of any library. What is dated ahead
-/// would stand in the way for ever.
+/// A backup newer than all that are counted that can't be read: it may be the newest of any library. One dated ahead
+/// would be in the way for ever.
 fn newest_unreadable(rows: &[Row]) -> Option<&Row> {
     let now = Time::now().to_string();
     rows.iter().take_while(|row| !row.is_newest()).find(|row| {
@@ -291,7 +292,7 @@ fn confirm(
             .into());
     }
     let mut question = String::new();
-    // Who answers has to see what goes.
+    // Whoever answers must see what goes.
     if common.json || common.quiet || !cli::is_terminal(io::stdout()) {
         question.extend(go.iter().map(|row| line(row, true)));
     }
@@ -317,7 +318,7 @@ fn confirm(
 #[derive(Default)]
 struct Outcome<'a> {
     removed: Vec<&'a Row>,
-    /// They were to go and stay: not what they were, or a signal came first.
+    /// They were to go, but stay: they have changed, or a signal came first.
     stayed: Vec<&'a Row>,
     failed: Vec<Value>,
     freed: u64,

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::pipeline::{Stage, Word};
 use crate::cli::CommandLine;
 
-/// The pipeline as one line. What only makes sense within this run is left out: descriptors, and the consent that was
-/// given for it.
+/// The pipeline as one line. What only makes sense within this run is left out: descriptors, and the consent given
+/// for it.
 pub fn shown(stages: &[Stage]) -> String {
     let word = |line: CommandLine, word: &Word| match word {
         Word::Plain(text) if text == "--yes" => line,

@@ -11,7 +11,7 @@ use crate::database::Source;
 use crate::failure::{Kind, kind};
 use crate::time::Time;
 
-/// What `verify` can be told.
+/// The options of `verify`.
 #[derive(Clone, Debug, Default)]
 pub struct VerifyOptions {
     /// Paths, or names of backups; none for all.
@@ -22,7 +22,7 @@ pub struct VerifyOptions {
     pub full: bool,
 }
 
-/// Verifies the named backups, the newest of the list, or every backup of the backup directory.
+/// Verifies the named backups, the newest of the list, or every backup in the backup directory.
 pub fn verify(common: &Common, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
     log.protect(&common.inputs(None, &options.backups))?;
     let mut args = common.passed_on(true);
@@ -77,7 +77,7 @@ fn newest(common: &Common, count: usize) -> anyhow::Result<Vec<PathBuf>> {
     Ok(backups.into_iter().take(count).map(|backup| backup.path).collect())
 }
 
-/// Lists the backups of the backup directory.
+/// Lists the backups in the backup directory.
 pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8> {
     let mut args: Vec<OsString> = Vec::new();
     for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
@@ -86,7 +86,7 @@ pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8>
         }
     }
     let mut stage = Stage::new("vpo-ls-backups", args);
-    // Where nobody named one, a missing directory is not an error: the program finds the default by the same rule.
+    // If nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
         stage = stage.path_option("--path", directory);
     }
@@ -101,7 +101,7 @@ pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8>
     }
 }
 
-/// Fails unless a backup of this library, or of unknown source, is younger than `age`: another one's says nothing about it.
+/// Fails unless a backup of this library, or of unknown source, is younger than `age`: those of others prove nothing.
 fn require_recent(common: &Common, age: Duration) -> anyhow::Result<u8> {
     let mut backups = match crate::backups::list(&common.backup_directory()?) {
         Err(error) if kind(&error) == Kind::NotFound => Vec::new(),

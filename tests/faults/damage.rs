@@ -216,8 +216,8 @@ fn megabytes() -> Vec<u8> {
     tiny_with("CREATE TABLE filler (x); INSERT INTO filler VALUES (zeroblob(3000000))")
 }
 
-/// Version 0.1.0 wrote blocks of 1 MiB, and nothing but one size for all blocks of an archive is asked for. That there
-/// are shorter and longer ones among them was once only looked at for 1 MiB.
+/// Version 0.1.0 wrote blocks of 1 MiB, and the only rule is one size for all blocks of an archive. Shorter and longer
+/// ones among them were once looked for only with 1 MiB.
 #[test]
 fn blocks_of_any_one_size() {
     let db = megabytes();

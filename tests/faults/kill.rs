@@ -63,7 +63,7 @@ enum Old {
     None,
     /// One with this content.
     Whole(String),
-    /// These bytes, of no use, which must stay somewhere.
+    /// These useless bytes, which must stay somewhere.
     Useless(Vec<u8>),
 }
 

@@ -10,7 +10,7 @@ const SOURCES: [&str; 4] = [
 ];
 
 /// These are not run here, and this is why.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 18] = [
     (
         "vpo-library restore latest",
         "asks on the terminal; with --yes it is run here",
@@ -35,9 +35,21 @@ const ELSEWHERE: [(&str, &str); 12] = [
         "systemctl --user edit vpo-library-prune.service",
         "needs the session of a person",
     ),
-    ("make demo", "builds"),
-    ("make test", "this is it"),
     ("sudo make install", "into a directory of its own by another test"),
+    ("git clone URL vpo-library", "takes a network"),
+    ("cd vpo-library", "the directory of the line before"),
+    ("make deb", "builds"),
+    ("sudo apt install ./target/debian/vpo-library_*.deb", "needs root"),
+    ("make static", "builds"),
+    (
+        "tar xJf target/dist/vpo-library-*-linux.tar.xz -C /tmp",
+        "needs what the line before builds",
+    ),
+    (
+        "sudo cp -r /tmp/vpo-library-*-linux/{bin,lib,share} /usr/local/",
+        "needs root",
+    ),
+    ("scp -r /tmp/vpo-library-*-linux/bin nas:", "needs what is built"),
 ];
 
 /// The command lines of a manual page: behind `.Dl $`, and in displays behind `$`, with the lines that continue them.

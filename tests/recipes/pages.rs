@@ -94,8 +94,14 @@ fn of_vpo_diff() {
         .ends(1)
         .stdout;
     assert!(stat.starts_with("0 added, 50 removed, 0 changed\n\nRows in "), "{stat}");
-    let of_library = place.manual("vpo-library diff").ends(1).stdout;
+    let of_library = place.recipe("vpo-library diff").ends(1).stdout;
     assert_eq!(of_library, lost);
+    assert_eq!(place.readme("vpo-library diff --stat latest").ends(1).stdout, stat);
+    place
+        .sh("cp x.tar.gz monday.tar.gz; vpo-library backup -q -o tuesday.tar.gz")
+        .ok();
+    let between = place.readme("vpo-diff --stat monday.tar.gz tuesday.tar.gz");
+    assert_eq!(between.ends(1).stdout, stat);
     let there = "vpo-diff -0 x.tar.gz ~/.vpo/library.db | sed -zn 's/^D\\t//p' |
         xargs -0 -r ls -d";
     // None of the videos exists.
@@ -170,6 +176,34 @@ fn of_vpo_library() {
         told.starts_with("vpo-snapshot ") && told.contains(" | vpo-pack "),
         "{told}"
     );
+    place.clean();
+}
+
+/// The bad day, and the new machine of the README.
+#[test]
+fn of_a_restore() {
+    let place = Place::with_library();
+    place.sh("vpo-library backup -q --backup-dir backups").ok();
+    let before = place.accident();
+    let after = content(&place.library());
+    let theirs = "/mnt/backups";
+    let listed = place.readme_as("vpo-library --backup-dir /mnt/backups backups", theirs, "backups");
+    assert!(listed.ok().contains("\n1 backup, "), "one backup is listed");
+    let line = "vpo-library --backup-dir /mnt/backups restore latest";
+    let alone = place.readme_as(line, theirs, "backups").ends(1);
+    assert!(alone.stderr.contains("no terminal to ask on"), "{}", alone.stderr);
+    place.sh("vpo-library --backup-dir backups restore --yes latest").ok();
+    place.recovered(&before);
+    let undo = "vpo-library restore replaced";
+    place
+        .readme_as(undo, "restore", "--backup-dir backups restore --yes")
+        .ok();
+    place.recovered(&after);
+
+    // Where there is no library, nothing is asked.
+    std::fs::remove_dir_all(place.path(".vpo")).unwrap();
+    place.readme_as(line, theirs, "backups").ok();
+    place.recovered(&before);
     place.clean();
 }
 

@@ -24,7 +24,7 @@ pub const PROGRAMS: [(&str, &str); 7] = [
     ("vpo-library", env!("CARGO_BIN_EXE_vpo-library")),
 ];
 
-/// Nothing here takes so long, unless it hangs.
+/// Nothing here takes longer, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Where other people's programs are; sshd is among the administrator's.
@@ -217,6 +217,13 @@ impl Place {
     pub fn readme(&self, script: &str) -> Ran {
         in_readme(script);
         self.sh(script)
+    }
+
+    /// Runs lines that stand in the README, with a path of this place instead of one that they give.
+    #[track_caller]
+    pub fn readme_as(&self, script: &str, theirs: &str, ours: &str) -> Ran {
+        in_readme(script);
+        self.sh(&script.replace(theirs, ours))
     }
 
     /// Changes the library as an accident would: half of what it knows is gone. Gives the content of before.

@@ -134,10 +134,55 @@ fn old_backups_go() {
     let why = place.manual("vpo-ls-backups --keep-daily 7 --keep-weekly 5").ok();
     assert!(why.contains("  newest, daily, weekly\n"), "{why}");
     let filter = "vpo-ls-backups --expired --keep-daily 7 --keep-weekly 5 -0 | xargs -0 -r rm --";
-    place.recipe(filter).ok();
+    place.manual(filter).ok();
     assert!((10..=11).contains(&left().len()), "{:?}", left());
-    place.recipe(filter).ok();
+    place.manual(filter).ok();
     place.manual("vpo-library prune --keep-replaced 30d").ok();
+    place.clean();
+}
+
+/// A policy changes every track, and not the number of files: the lists of names and counts don't show it.
+#[test]
+fn the_last_good_backup_is_found() {
+    let place = Place::with_library();
+    std::fs::create_dir(place.path(".vpo/backups")).unwrap();
+    let night = |day: &str| {
+        place
+            .sh(&format!(
+                "vpo-snapshot --stats stats | vpo-pack --stats stats --created-at {day}T03:15:00Z |
+                     vpo-verify -q --save .vpo/backups/"
+            ))
+            .ok();
+    };
+    night("2026-02-03");
+    night("2026-02-04");
+    let before = content(&place.library());
+    let db = rusqlite::Connection::open(place.library()).unwrap();
+    db.execute_batch("UPDATE tracks SET title = 'as the policy says'")
+        .unwrap();
+    db.close().map_err(|(_, error)| error).unwrap();
+    let after = content(&place.library());
+    night("2026-02-05");
+
+    let listed = place.manual("vpo-library backups").ok();
+    assert!(listed.contains("\n3 backups, "), "{listed}");
+    let same = place.manual("vpo-library diff --stat 2026-02-05 | head -n 1").ok();
+    assert_eq!(same, "0 added, 0 removed, 0 changed\n");
+    let differ = place.manual("vpo-library diff --stat 2026-02-04 | head -n 1").ok();
+    assert_eq!(differ, "0 added, 0 removed, 100 changed\n");
+    let files = place.manual("vpo-library diff 2026-02-04 | head -n 3").ok();
+    assert!(
+        files.lines().count() == 3 && files.lines().all(|line| line.starts_with("M\t/")),
+        "{files}"
+    );
+    place
+        .manual_as("vpo-library restore 2026-02-04", "restore", "restore --yes")
+        .ok();
+    place.recovered(&before);
+    place
+        .manual_as("vpo-library restore replaced", "restore", "restore --yes")
+        .ok();
+    place.recovered(&after);
     place.clean();
 }
 

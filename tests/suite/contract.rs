@@ -81,7 +81,8 @@ fn the_manual_page_has_the_options_of_the_help() {
     for (program, _) in OPTIONS {
         let help = world.cmd(program).arg("--help").run().ok();
         // Examples run other programs.
-        let (help, _) = help.text().split_once("\nexamples:\n").unwrap();
+        let (_, examples) = help.text().split_once("\nexamples:\n").unwrap();
+        let (_, help) = examples.split_once("\n\n").unwrap();
         let page = format!("{}/man/{program}.1", env!("CARGO_MANIFEST_DIR"));
         let page = String::from_utf8(read(page)).unwrap();
         let (described, _) = page.split_once("\n.Sh EXAMPLES\n").unwrap();

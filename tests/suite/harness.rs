@@ -37,7 +37,7 @@ pub const PROGRAMS: [&str; 7] = [
 pub const TIME: &str = "2026-02-05T14:30:22Z";
 pub const NAME: &str = "vpo-library-2026-02-05T143022Z.tar.gz";
 
-/// Seconds. Nothing here takes so long, unless it hangs.
+/// Seconds. Nothing here takes longer, unless it hangs.
 static PATIENCE: AtomicU64 = AtomicU64::new(60);
 
 /// Lets programs take their time: for tests on large libraries.

@@ -28,14 +28,18 @@ fn bash(place: &Place, words: &[&str]) -> Vec<String> {
 
 /// What fish offers for the last word of a line, without the descriptions.
 fn fish(place: &Place, line: &str) -> Vec<String> {
-    let script = format!("source '{}'; complete -C '{line}'", file("vpo-library.fish"));
-    let mut command = place.command("fish");
-    command.args(["--no-config", "-c", &script]);
-    let offered = lines(crate::place::run(command, &script).ok());
-    offered
+    fish_described(place, line)
         .iter()
         .map(|line| line.split('\t').next().unwrap().to_owned())
         .collect()
+}
+
+/// The same with them, behind a tab.
+fn fish_described(place: &Place, line: &str) -> Vec<String> {
+    let script = format!("source '{}'; complete -C '{line}'", file("vpo-library.fish"));
+    let mut command = place.command("fish");
+    command.args(["--no-config", "-c", &script]);
+    lines(crate::place::run(command, &script).ok())
 }
 
 fn lines(text: String) -> Vec<String> {
@@ -87,14 +91,26 @@ pub fn zsh_options(place: &Place, program: &str, command: &str) -> BTreeSet<Stri
     options
 }
 
-/// A place with two backups, and the names of the listing.
+/// A place with two backups and, newer than both, a safety backup; and their names in the order in which they are
+/// offered.
 fn with_backups() -> (Place, Vec<String>) {
     let place = Place::with_library();
     place
-        .sh("vpo-library backup -q && vpo-library backup -q && touch other.tar.gz x.txt && mkdir dir")
+        .sh(
+            "vpo-library backup -q && vpo-library backup -q && touch other.tar.gz x.txt && mkdir dir
+             cd .vpo/backups && set -- *.tar.gz && cp $1 ${1%Z*}Z-replaced-9.tar.gz && touch '.hidden.tar.gz'",
+        )
         .ok();
-    let names = place.sh("vpo-ls-backups --names | sed 's,.*/,,'").ok();
-    (place, lines(names))
+    let names = lines(place.sh("vpo-ls-backups --names | sed 's,.*/,,'").ok());
+    let (replaced, mut ordinary): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| name.contains("-replaced-9"));
+    assert_eq!((ordinary.len(), replaced.len()), (2, 1));
+    ordinary.extend(replaced);
+    (place, ordinary)
+}
+
+/// What a name is in the list.
+fn time(name: &str) -> &str {
+    name.trim_start_matches("vpo-library-").trim_end_matches(".tar.gz")
 }
 
 #[test]
@@ -114,20 +130,17 @@ fn bash_knows_commands_backups_and_values() {
         words.sort();
         words
     };
-    let with = |more: &[&str]| {
-        sorted(
-            names
-                .iter()
-                .cloned()
-                .chain(more.iter().map(|s| (*s).to_owned()))
-                .collect(),
-        )
-    };
-    let restore = sorted(bash(&place, &["vpo-library", "restore", ""]));
-    assert_eq!(restore, with(&["latest", "replaced", "dir", "other.tar.gz"]));
-    let verify = sorted(bash(&place, &["vpo-library", "-v", "verify", names[0].as_str(), ""]));
-    assert_eq!(verify, with(&["latest", "replaced", "dir", "other.tar.gz"]));
-    assert_eq!(sorted(bash(&place, &["vpo-library", "restore", "vpo"])), with(&[]));
+    // Bash sorted the words by itself: the oldest backup came first, and nobody could tell which was which.
+    let mut operands = vec!["latest", "replaced"];
+    operands.extend(names.iter().map(|name| time(name)));
+    operands.extend(["dir", "other.tar.gz"]);
+    assert_eq!(bash(&place, &["vpo-library", "restore", ""]), operands);
+    assert_eq!(bash(&place, &["vpo-library", "diff", "latest", ""]), operands);
+    assert_eq!(
+        bash(&place, &["vpo-library", "-v", "verify", names[0].as_str(), ""]),
+        operands
+    );
+    assert_eq!(bash(&place, &["vpo-library", "restore", "vpo"]), names);
     assert_eq!(bash(&place, &["vpo-library", "restore", "la"]), ["latest"]);
 
     // The backup directory that the line names, in both forms; bash makes a word of the '='.
@@ -144,7 +157,7 @@ fn bash_knows_commands_backups_and_values() {
             "vpo",
         ],
     ] {
-        assert_eq!(sorted(bash(&place, words)), with(&[]), "{words:?}");
+        assert_eq!(bash(&place, words), names, "{words:?}");
     }
 
     // Names with a space, as they stand on a line; bash quotes what it is given.
@@ -191,15 +204,28 @@ fn fish_knows_commands_backups_and_values() {
         "vpo-library diff ",
         "vpo-library --db x -v verify ",
     ] {
+        let offered = fish_described(&place, line);
+        let mut operands = vec![
+            "latest\tthe newest backup".to_owned(),
+            "replaced\tthe newest safety backup".to_owned(),
+        ];
+        operands.extend(names.iter().map(|name| format!("{}\tjust now", time(name))));
+        assert_eq!(offered[..operands.len()], operands, "{line}");
         let offered = fish(&place, line);
-        for name in names
-            .iter()
-            .map(String::as_str)
-            .chain(["other.tar.gz", "latest", "replaced"])
-        {
-            assert!(offered.iter().any(|word| word == name), "{line}: {offered:?}");
-        }
+        assert!(offered.contains(&"other.tar.gz".to_owned()), "{line}: {offered:?}");
         assert!(!offered.iter().any(|word| word == "backup"), "{offered:?}");
+    }
+    // As the listing has them.
+    for (age, told) in [
+        ("3 hours ago", "3 hours ago"),
+        ("400 days ago", "1 year ago"),
+        ("tomorrow", ""),
+    ] {
+        let name = place.sh(&format!("date -u -d '{age}' +%FT%H%M%SZ")).ok();
+        let asked = format!("source '{}'; __vpo_library_age {name}", file("vpo-library.fish"));
+        let mut command = place.command("fish");
+        command.args(["--no-config", "-c", &asked]);
+        assert_eq!(crate::place::run(command, &asked).ok().trim_end(), told, "{age}");
     }
     place.sh("mv .vpo/backups elsewhere").ok();
     assert!(!fish(&place, "vpo-library restore vpo").contains(&names[0]));
@@ -236,7 +262,7 @@ fn zsh_knows_commands_backups_and_values() {
     ] {
         assert_eq!(zsh(&place, line), expected);
     }
-    let common = names[0].trim_end_matches(".tar.gz").trim_end_matches("-2");
+    let common = &names[0];
     let line = zsh(&place, "vpo-library restore vpo");
     let completed = line.trim_start_matches("vpo-library restore ");
     assert!(completed.len() > 20 && common.starts_with(&completed[..20]), "{line}");

@@ -32,11 +32,22 @@ fn of_help(program: &str) -> Options {
     options
 }
 
-/// The part of a help text that is about the program itself.
+/// The part of a help text that is about the program itself. The examples run other programs, and come before the
+/// options: what a person looks for is seldom the whole list.
 fn listing(help: &str) -> String {
     let help = Place::new().sh(help).ok();
-    let (listing, _) = help.split_once("\nexamples:\n").unwrap();
-    listing.lines().skip(1).map(|line| format!("{line}\n")).collect()
+    let (before, examples) = help.split_once("\nexamples:\n").unwrap();
+    let (_, after) = examples.split_once("\n\n").unwrap();
+    assert!(
+        options_in_lists(before).next().is_none(),
+        "options before the examples: {before}"
+    );
+    after.lines().map(|line| format!("{line}\n")).collect()
+}
+
+/// The lines that say what an option does.
+fn options_in_lists(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| line.trim_start().starts_with('-'))
 }
 
 fn options_in(line: &str) -> impl Iterator<Item = String> {

@@ -1,8 +1,9 @@
 //! Which files two databases know differently.
 //!
-//! Both are read in the order of their paths and merged, so that of neither more than a row is held. The schema may be
-//! hostile, and the tables need not be what VPO makes of them: no index has to be there, paths may be double, missing or
-//! no text. Then the same rules hold, on SQLite's order of values; of equal paths the first is compared with the first.
+//! Both are read in the order of their paths and merged, so at most one row of each is held. The schema may be hostile,
+//! and the tables need not be what VPO makes of them: an index may be missing, and paths may be duplicate, missing or
+//! not text. The same rules then apply to SQLite's order of values; of equal paths the first is compared with the
+//! first.
 
 mod schema;
 mod side;
@@ -64,7 +65,7 @@ pub enum DiffError {
     Old(anyhow::Error),
     /// The new database could not be read.
     New(anyhow::Error),
-    /// Whoever is told of the differences failed.
+    /// The receiver of the differences failed.
     Sink(anyhow::Error),
 }
 
@@ -76,8 +77,8 @@ pub struct Comparison<'c> {
 }
 
 impl<'c> Comparison<'c> {
-    /// Looks at what the two have in common: of schemas that differ, the common columns are compared. The connections
-    /// should be inside of transactions.
+    /// Finds what the two have in common: of schemas that differ, the common columns are compared. The connections
+    /// should be inside transactions.
     ///
     /// # Errors
     /// [`Kind::Database`] for one without a table `files` that has paths.
@@ -93,11 +94,12 @@ impl<'c> Comparison<'c> {
         &self.columns.left_out
     }
 
-    /// Hands each file that differs to `sink`, in the order of the UTF-8 bytes of the paths: the status, and the path as
-    /// it is stored. `sink` may end the comparison; the counts are then those of the files before.
+    /// Hands each file that differs to `sink`, in the order of the UTF-8 bytes of the paths: the status, and the path
+    /// as it is stored. `sink` may end the comparison; the counts are then those of the files before.
     ///
-    /// A file is changed if any column of its row differs, but `id`, `scanned_at` and `job_id`, or any of its tracks, by
-    /// `track_index`, but for `id` and `file_id`. Values are the same if their storage class and their bytes are.
+    /// A file is changed if any column of its row differs except `id`, `scanned_at` and `job_id`, or any column of its
+    /// tracks, by `track_index`, except `id` and `file_id`. Values are the same if their storage class and their bytes
+    /// are.
     pub fn run(
         &self,
         mut sink: impl FnMut(Status, &[u8]) -> anyhow::Result<ControlFlow<()>>,
@@ -134,7 +136,7 @@ impl<'c> Comparison<'c> {
         }
     }
 
-    /// True if the two know the file at which they stand differently.
+    /// True if the two know their current file differently.
     fn differ(&self, old: &mut Side, new: &mut Side) -> Result<bool, DiffError> {
         if !old.has_file_of(new, self.columns.files.len())? {
             return Ok(true);
@@ -163,7 +165,7 @@ fn schema_of(connection: &Connection) -> anyhow::Result<Schema> {
     }
 }
 
-/// How many rows a table has; `None` where there is no such table.
+/// How many rows a table has; `None` if there is no such table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TableRows {
     /// The name of the table.
@@ -174,7 +176,7 @@ pub struct TableRows {
     pub new: Option<u64>,
 }
 
-/// Counts the rows of every table but `files`, ordered by name.
+/// Counts the rows of every table except `files`, ordered by name.
 pub fn tables(old: &Connection, new: &Connection) -> Result<Vec<TableRows>, DiffError> {
     let old = count_all(old).map_err(|error| DiffError::Old(explain(old, error.into())))?;
     let mut new = count_all(new).map_err(|error| DiffError::New(explain(new, error.into())))?;

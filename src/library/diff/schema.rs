@@ -1,4 +1,4 @@
-//! What two databases can be compared by: the tables and columns that both have.
+//! What can be compared in two databases: the tables and columns that both have.
 
 use rusqlite::Connection;
 
@@ -8,7 +8,7 @@ use crate::database::Encoding;
 pub const FILES: &str = "files";
 /// The table of their tracks.
 pub const TRACKS: &str = "tracks";
-/// Columns of [`FILES`] that say nothing about a file: its number here, and which scan saw it when.
+/// Columns of [`FILES`] that say nothing about a file: its number here, and which scan saw it, and when.
 const OF_THE_SCAN: [&str; 3] = ["id", "scanned_at", "job_id"];
 /// Columns of [`TRACKS`] that only tie a track to its file.
 const OF_THE_TIE: [&str; 2] = ["id", "file_id"];
@@ -17,7 +17,7 @@ const OF_THE_TIE: [&str; 2] = ["id", "file_id"];
 pub struct Columns {
     /// Of `files`; the first is `path`.
     pub files: Vec<String>,
-    /// Of `tracks`; `None` where tracks can't be found by their file.
+    /// Of `tracks`; `None` if tracks can't be found by their file.
     pub tracks: Option<Vec<String>>,
     /// True if both number their files by `id`.
     pub has_id: bool,
@@ -28,11 +28,11 @@ pub struct Columns {
 /// A side has no column `files.path`.
 pub struct NoPaths;
 
-/// The columns of `files` and `tracks` in one database; `None` where the table is missing.
+/// The columns of `files` and `tracks` in one database; `None` if the table is missing.
 pub struct Schema {
     files: Vec<String>,
-    /// `files.id` is the key of the table itself, and so there once at most. A hostile `id` that is there a million times
-    /// would join each track with as many files.
+    /// `files.id` is the key of the table itself, and so occurs at most once. A hostile `id` that occurs a million
+    /// times would join each track with as many files.
     has_id: bool,
     tracks: Option<Vec<String>>,
 }
@@ -105,7 +105,7 @@ fn is(a: &str, b: &str) -> bool {
     a.eq_ignore_ascii_case(b)
 }
 
-/// The ordinary tables of a database, but SQLite's own: no views, and no virtual tables, which have no root page.
+/// The ordinary tables of a database except SQLite's own: no views, and no virtual tables, which have no root page.
 pub fn table_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let sql = "SELECT CAST(name AS BLOB) FROM sqlite_schema WHERE type = 'table' AND rootpage > 0 \
                AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'";
@@ -130,7 +130,8 @@ fn key(connection: &Connection) -> rusqlite::Result<Option<String>> {
     Ok(keys.pop().filter(|_| keys.is_empty()))
 }
 
-/// Names that a query gives as blobs, see [`Value::sql`](super::value::Value::sql). What is not UTF-8 no query could name.
+/// Names that a query returns as blobs, see [`Value::sql`](super::value::Value::sql). No query could name what is not
+/// UTF-8.
 fn names(connection: &Connection, sql: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<String>> {
     let encoding = Encoding::of(connection)?;
     let mut statement = connection.prepare(sql)?;

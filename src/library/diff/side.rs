@@ -34,7 +34,7 @@ pub struct Queries<'c> {
 impl<'c> Queries<'c> {
     /// Prepares the queries for these columns. `which` says whose errors they have.
     ///
-    /// SQLite walks through the indexes of a VPO library and sorts nothing. Where there are none it sorts in temporary
+    /// SQLite walks through the indexes of a VPO library and sorts nothing. If there are none it sorts in temporary
     /// files, which it puts into TMPDIR.
     pub fn prepare(
         connection: &'c Connection,
@@ -57,7 +57,7 @@ impl<'c> Queries<'c> {
             true => (Value::sql("f.id", encoding), ", f.id"),
             false => (Value::sql("NULL", encoding), ""),
         };
-        // By no collation of the schema, and UTF-16 by what no index of it has: the order of its UTF-8.
+        // Not by a collation of the schema; and UTF-16 in the order of its UTF-8, which none of its indexes has.
         let order = match encoding {
             Encoding::Utf8 => "f.path COLLATE BINARY",
             _ => {
@@ -107,7 +107,7 @@ impl<'c> Queries<'c> {
     }
 }
 
-/// Defines the function that makes UTF-8 of the bytes of a text. Only queries may call it, no schema.
+/// Defines the function that turns the bytes of a text into UTF-8. Queries may call it, but no schema.
 fn define_utf8(connection: &Connection, encoding: Encoding) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
     connection.create_scalar_function("vpo_utf8", 1, flags, move |call| {
@@ -116,7 +116,7 @@ fn define_utf8(connection: &Connection, encoding: Encoding) -> rusqlite::Result<
     })
 }
 
-/// A side that is being read. It stands at a file, and at the next of its tracks.
+/// A side that is being read. It is positioned at a file, and at the next of its tracks.
 pub struct Side<'s> {
     origin: Origin<'s>,
     files: Rows<'s>,

@@ -19,8 +19,8 @@ pub struct Value<'r> {
 impl<'r> Value<'r> {
     /// The SQL of `expression`, for [`Value::get`].
     ///
-    /// SQLite converts UTF-16 for whoever asks for text, and has no way to say that the memory for it is missing, so that
-    /// rusqlite panics. Such text comes as a blob, with a column before it that says so.
+    /// SQLite converts UTF-16 when asked for text, and has no way to say that the memory for it is missing, so rusqlite
+    /// panics. Such text comes as a blob, with a column before it that says so.
     pub fn sql(expression: &str, encoding: Encoding) -> String {
         match encoding {
             Encoding::Utf8 => expression.into(),
@@ -66,7 +66,7 @@ impl<'r> Value<'r> {
         }
     }
 
-    /// The bytes of a text, in UTF-8, or of a blob; of other values none.
+    /// The bytes of a text, in UTF-8, or of a blob; none for other values.
     pub fn bytes(&self) -> Cow<'r, [u8]> {
         match self.raw {
             ValueRef::Text(text) => self.encoding.utf8(text),
@@ -88,7 +88,7 @@ impl<'r> Value<'r> {
             })
     }
 
-    /// What a person takes it for: text and blobs are their bytes, numbers their digits, NULL is nothing.
+    /// As a person sees it: text and blobs are their bytes, numbers their digits, NULL is nothing.
     pub fn shown(&self) -> Cow<'r, [u8]> {
         match self.raw {
             ValueRef::Integer(number) => Cow::Owned(number.to_string().into()),
