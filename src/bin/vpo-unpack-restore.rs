@@ -150,7 +150,10 @@ fn run(config: &Config) -> anyhow::Result<u8> {
     };
     cli::restored(&plan, &outcome, &report)
         .and_then(|()| cli::close_output())
-        .map_err(after_commit)?;
+        .map_err(|error| match cli::is_closed_pipe(&error) {
+            true => error,
+            false => after_commit(error),
+        })?;
     Ok(0)
 }
 

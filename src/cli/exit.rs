@@ -163,7 +163,7 @@ fn document(usage: &str, message: &str, status: u8) {
 }
 
 /// True if the reader of the program's output went away.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
+pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())

@@ -28,7 +28,7 @@ pub use command::{
     CommandLine, advise, everyday, keep_elsewhere, named_backup_directory, named_library, packed_here, this_run,
 };
 pub use diff::{DiffFormat, DiffReport, note_left_out};
-pub use exit::{Reported, main, signal_status, status};
+pub use exit::{Reported, is_closed_pipe, main, signal_status, status};
 pub use keep::{add_keep_rule, is_keep_rule, keep_options, note_uncounted};
 pub use listing::{age, list_heading, print_listing_json, print_names, print_table, require_recent};
 pub use places::{

@@ -799,7 +799,7 @@ fn a_comparison_that_breaks_off() {
         .arg(&empty)
         .arg(&damaged)
         .run()
-        .fails(42, &["broke off"]);
+        .fails(42, &["was cut short"]);
     let json = out.json();
     has_keys(&json, &["files", "success", "error", "exit_code"]);
     assert_eq!(
@@ -817,7 +817,7 @@ fn a_comparison_that_breaks_off() {
         .arg(&empty)
         .arg(&damaged)
         .run();
-    assert_eq!(wrapped.fails(42, &["broke off"]).json(), json);
+    assert_eq!(wrapped.fails(42, &["was cut short"]).json(), json);
     world.clean();
 }
 

@@ -466,7 +466,7 @@ fn what_is_dated_ahead_is_not_young() {
     };
     young(1, "there is none");
     world.backup_at(&name("2026-02-05T143022Z"), 3, TIME);
-    young(1, "the newest is of 2026-02-05 14:30:22 UTC");
+    young(1, "the newest is from 2026-02-05 14:30:22 UTC");
     // A day ahead may be a clock that is wrong.
     let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(20);
     world.backup_at(
