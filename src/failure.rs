@@ -32,10 +32,11 @@ impl Kind {
         self as u8
     }
 
-    /// The kind that an exit status stands for.
+    /// The kind that an exit status stands for; what no program here ends with is a failure like any other.
     pub fn of_code(code: u8) -> Self {
         use Kind::*;
         let kinds = [
+            Declined,
             Usage,
             NotFound,
             Failed,
@@ -45,7 +46,7 @@ impl Kind {
             SchemaTooNew,
             InvalidArchive,
         ];
-        kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Declined)
+        kinds.into_iter().find(|kind| kind.code() == code).unwrap_or(Failed)
     }
 
     /// A failure of this kind. `message` is a phrase in lower case without a full stop.
