@@ -15,7 +15,7 @@ pub(super) fn stem(file_name: &str) -> Option<&str> {
     file_name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)
 }
 
-/// What the name of a backup tells.
+/// What the name of a backup says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupName {
     /// The time in it, in our form or VPO's; people may have renamed the file.

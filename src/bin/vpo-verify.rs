@@ -133,7 +133,7 @@ fn verify(
     if config.verbose {
         cli::note(&format!("vpo-verify: reading '{}'", path.display()));
     }
-    // That the input is a terminal is the fault of the call, not of an archive.
+    // If the input is a terminal, that is the caller's fault, not an archive's.
     let input = match path == "-" {
         true => Ok(cli::binary_input("an archive", HINT)?),
         false => open(path),
@@ -158,7 +158,7 @@ fn verify(
     }
 }
 
-/// Checks an archive; `problems` is what a full check found besides. When all is read, `unpacked` is called.
+/// Checks an archive; `problems` receives what a full check found. When all is read, `unpacked` is called.
 fn check(
     config: &Config,
     input: Box<dyn Read>,

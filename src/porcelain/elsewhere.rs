@@ -14,8 +14,8 @@ pub fn only<'a>(libraries: &[Vec<&'a Backup>], library: &Path) -> Option<&'a Bac
     }
 }
 
-/// Chooses among the backups of other libraries, those of each together: on a new machine, where nothing is at `library`,
-/// those of the only one that there is; else a person does.
+/// Chooses among the backups of other libraries, grouped by library: on a new machine, where nothing is at `library`, those
+/// of the only other library; otherwise a person chooses.
 ///
 /// Returns nothing if there is nothing to choose. `again` gives the command that the person would continue with.
 ///
