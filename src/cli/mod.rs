@@ -3,6 +3,7 @@
 
 mod args;
 mod caller;
+mod cells;
 mod command;
 mod diff;
 mod exit;
@@ -24,6 +25,7 @@ pub use args::{
     DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
 };
 pub use caller::{Told, VARIABLE as CALLER_VARIABLE, tell_restored, value as caller_value};
+pub use cells::listed_names;
 pub use command::{
     CommandLine, advise, everyday, keep_elsewhere, named_backup_directory, named_library, packed_here, this_run,
 };
@@ -38,7 +40,7 @@ pub use progress::Progress;
 pub use report::{note, print, print_json};
 pub use restore::{RestoreReport, confirm, not_restored, restored, warn, watch, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
-pub use table::{Table, listed_names};
+pub use table::Table;
 pub use terminal::{is_terminal, size};
 pub use text::{escape, escape_path, lines_of, seconds};
 pub use usage::{lists, nearest};

@@ -4,13 +4,11 @@
 //! Else the file name gives way to what tells it from the others, its time as a rule; the age gets shorter; and then
 //! columns are left out one after the other.
 
-use std::ffi::OsStr;
-
+use super::cells::{Age, age, coloured, listed_names, size, what_is_wrong, word};
 use super::keep::keep_words;
-use super::terminal::{bad, doubtful};
 use super::text::{columns as columns_of, cut_end, cut_middle, escape};
-use crate::backups::{Backup, Flaw, Verdict, short_name};
-use crate::size::{grouped, human};
+use crate::backups::{Backup, Verdict};
+use crate::size::grouped;
 use crate::time::Time;
 
 /// Columns in the order in which they stand.
@@ -57,8 +55,11 @@ const LEAST_NEEDED: [Kind; 6] = [
 
 /// A longer name does not widen its column for all. It takes the place of what is beside it.
 const WIDEST_NAME: usize = "2026-02-05T143022Z-replaced-10".len();
-/// Where names give way to times, a longer source is cut.
+/// Where names give way to times, a longer source is cut; it is cut shorter, and what keep rules say too, before files and
+/// their change are left out.
 const WIDEST_SOURCE: usize = 24;
+const SHORT_SOURCE: usize = 20;
+const SHORT_KEEP: usize = 16;
 /// What is cut is left so many columns.
 const LEAST: usize = 8;
 /// With so many columns, what is wrong with a backup begins below the column that it is in the place of.
@@ -74,25 +75,18 @@ struct Form {
     age: Age,
     /// Each safety backup is called one in a column of its own; else it is marked where its name does not say it.
     all_notes: bool,
+    /// Sources and what keep rules say are cut to so many columns.
+    source: usize,
+    keep: usize,
     left_out: &'static [Kind],
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Age {
-    /// No age, and none of the columns that only people need.
-    Absent,
-    /// `3 days ago`
-    Long,
-    /// `3 days`
-    Short,
-    /// `3d`
-    Tiny,
 }
 
 const FOR_PIPE: Form = Form {
     full: true,
     age: Age::Absent,
     all_notes: false,
+    source: usize::MAX,
+    keep: usize::MAX,
     left_out: &[],
 };
 
@@ -109,13 +103,19 @@ fn forms() -> impl Iterator<Item = Form> {
         full,
         age,
         all_notes,
-        left_out: &[],
+        source: if full { usize::MAX } else { WIDEST_SOURCE },
+        ..FOR_PIPE
     });
-    let narrower = (0..=LEAST_NEEDED.len()).flat_map(|n| {
+    let without_age = 1 + LEAST_NEEDED.iter().position(|kind| *kind == Kind::Age).unwrap_or(0);
+    let wide = (0..=without_age).map(|n| (n, WIDEST_SOURCE, usize::MAX));
+    let short = (without_age..=LEAST_NEEDED.len()).map(|n| (n, SHORT_SOURCE, SHORT_KEEP));
+    let narrower = wide.chain(short).flat_map(|(n, source, keep)| {
         [Age::Short, Age::Tiny].map(|age| Form {
             full: false,
             age,
             all_notes: false,
+            source,
+            keep,
             left_out: &LEAST_NEEDED[..n],
         })
     });
@@ -167,8 +167,12 @@ impl<'a> Table<'a> {
     pub fn fitted(&self, width: usize) -> Vec<String> {
         let mut narrowest = FOR_PIPE;
         for form in forms() {
-            let columns = self.columns(form);
-            if total(&columns) <= width {
+            let mut columns = self.columns(form);
+            if let Some(left) = width.checked_sub(total(&columns)) {
+                // What stands last need not be cut as short.
+                if let Some(keep) = columns.iter_mut().find(|column| column.kind == Kind::Keep) {
+                    keep.width += left;
+                }
                 return self.lines(form, &columns, width);
             }
             narrowest = form;
@@ -220,9 +224,10 @@ impl<'a> Table<'a> {
             widths.filter(|width| *width <= most).max().unwrap_or(0)
         };
         let width = match (kind, form.full) {
-            (_, true) => widest(usize::MAX).max(usual),
             (Kind::Name, false) => widest(WIDEST_NAME),
-            (Kind::Source, false) => widest(usize::MAX).min(WIDEST_SOURCE),
+            (Kind::Source, _) => widest(usize::MAX).min(form.source),
+            (Kind::Keep, _) => widest(usize::MAX).min(form.keep),
+            (_, true) => widest(usize::MAX).max(usual),
             (_, false) => widest(usize::MAX),
         };
         Column {
@@ -390,102 +395,5 @@ impl Line {
             self.text.push_str(cell);
             self.used += taken;
         }
-    }
-}
-
-/// How a list calls a file: by its whole name, and where there is less room, by its time or what else the name has of its
-/// own. Each command takes either as a name.
-pub fn listed_names(file_name: &OsStr) -> [String; 2] {
-    let name = file_name.to_string_lossy();
-    [&name, short_name(&name)].map(|name| escape(name).into_owned())
-}
-
-/// In one word what there is to say of an archive that says nothing of itself.
-fn word(flaw: &Flaw) -> &'static str {
-    match flaw.proven {
-        true => "damaged",
-        false => "unknown",
-    }
-}
-
-fn coloured(flaw: &Flaw) -> String {
-    match flaw.proven {
-        true => bad(word(flaw)),
-        false => doubtful(word(flaw)),
-    }
-}
-
-/// The word, and as much of the reason as fits.
-fn what_is_wrong(flaw: &Flaw, width: usize) -> String {
-    let words = cut_end(&format!("{}: {}", word(flaw), escape(&flaw.reason)), width);
-    match width < word(flaw).len() + LEAST {
-        true => word(flaw).into(),
-        false => words,
-    }
-}
-
-/// A size as everywhere; for people, the number stands before `B` where it stands before a unit of two letters.
-fn size(bytes: u64, age: Age) -> String {
-    let padding = if bytes < 1024 && age != Age::Absent { " " } else { "" };
-    format!("{}{padding}", human(bytes))
-}
-
-/// The age of a backup in words, the numbers one below the other.
-fn age(created: Time, now: Time, form: Age) -> String {
-    const UNITS: [(u64, &str, &str, &str); 5] = [
-        (365 * 86400, "year", "year", "y"),
-        (30 * 86400, "month", "month", "mo"),
-        (86400, "day", "day", "d"),
-        (3600, "hour", "h", "h"),
-        (60, "minute", "min", "min"),
-    ];
-    let Some(seconds) = now.as_second().checked_sub(created.as_second()) else {
-        return if form == Age::Long { "in the future" } else { "ahead" }.into();
-    };
-    let Some((length, long, short, tiny)) = UNITS.iter().find(|(length, ..)| seconds >= *length) else {
-        return if form == Age::Long { "just now" } else { "now" }.into();
-    };
-    let n = seconds / length;
-    let plural = |unit: &str| {
-        if n == 1 || ["h", "min"].contains(&unit) {
-            ""
-        } else {
-            "s"
-        }
-    };
-    match form {
-        Age::Absent => String::new(),
-        Age::Long => format!("{n:>2} {long}{} ago", plural(long)),
-        Age::Short => format!("{n:>2} {short}{}", plural(short)),
-        Age::Tiny => format!("{n:>2}{tiny}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages_in_words() {
-        const DAY: u64 = 86400;
-        // Seconds, and the words for them, long, short and tiny.
-        let cases = [
-            (0, ["just now", "now", "now"]),
-            (60, [" 1 minute ago", " 1 min", " 1min"]),
-            (59 * 60, ["59 minutes ago", "59 min", "59min"]),
-            (7200, [" 2 hours ago", " 2 h", " 2h"]),
-            (DAY, [" 1 day ago", " 1 day", " 1d"]),
-            (12 * DAY, ["12 days ago", "12 days", "12d"]),
-            (45 * DAY, [" 1 month ago", " 1 month", " 1mo"]),
-            (800 * DAY, [" 2 years ago", " 2 years", " 2y"]),
-        ];
-        let now = Time::from_second(100_000_000).unwrap();
-        let forms = [Age::Long, Age::Short, Age::Tiny];
-        for (seconds, words) in cases {
-            let created = Time::from_second(100_000_000 - i64::try_from(seconds).unwrap()).unwrap();
-            assert_eq!(forms.map(|form| age(created, now, form)), words);
-        }
-        let ahead = forms.map(|form| age(now, Time::from_second(0).unwrap(), form));
-        assert_eq!(ahead, ["in the future", "ahead", "ahead"]);
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::path::Path;
 use std::time::Duration;
 
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Longer text is cut: a hostile archive may have a name of a megabyte.
 pub(super) const MAX_CHARS: usize = 4096;
@@ -84,6 +84,8 @@ fn cut(text: &str, width: usize, share: impl Fn(usize) -> (usize, usize)) -> Str
         .last();
     let end = (text.char_indices().rev().map(|(at, _)| &text[at..]))
         .take_while(|end| columns(end) <= back)
+        // An accent belongs to the letter before it.
+        .filter(|end| end.chars().next().and_then(UnicodeWidthChar::width) > Some(0))
         .last();
     format!("{}…{}", start.unwrap_or_default(), end.unwrap_or_default())
 }

@@ -232,6 +232,24 @@ fn the_table_at_each_width() {
     assert!(shelf.list(66, &[])[35].starts_with("31 backups, 3 of them safety backups, "));
 }
 
+/// Why each stays, and of which library it is, is what somebody asked for: it is cut before it is left out.
+#[test]
+fn keep_rules_and_sources_fit_too() {
+    let shelf = Shelf::full();
+    let far = "laptop.example.org:/home/somebody/.vpo/library.db";
+    shelf.put_of(24 * 2 + 6, &shelf.stem(24 * 2 + 6), far, 7, 1);
+    for columns in WIDTHS {
+        let rules = ["--keep-last", "2", "--keep-daily", "30", "--keep-weekly", "9"];
+        let lines = shelf.list(columns, &rules);
+        assert_eq!(lines.len(), 3 + 32 + 2, "{lines:#?}");
+        let heading: Vec<_> = lines[2].split_whitespace().collect();
+        assert!(heading.ends_with(&["Source", "Keep"]), "{heading:?}");
+        assert_eq!(heading.contains(&"Change"), columns >= 80, "{heading:?}");
+        let row = lines.iter().find(|line| line.contains("  lapto")).unwrap();
+        assert!(row.contains("  newest,") && row.contains(".db  "), "{row}");
+    }
+}
+
 /// A run that changed every track and not the number of files was "same".
 #[test]
 fn what_has_changed() {
