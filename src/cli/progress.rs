@@ -1,15 +1,16 @@
 //! One line on the terminal that says what is being done, and how far it is. Afterwards it is gone.
 
-use std::io::{self, Read, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::Cell;
+use std::fmt::Write;
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::terminal::{is_capable, is_terminal, size};
 use super::text::{columns, cut_end, escape};
 use crate::size::human;
 
-/// Time between two drawings.
-const PAUSE: Duration = Duration::from_millis(100);
 /// What is done in less time says nothing about how long the rest takes.
 const MEANINGFUL: Duration = Duration::from_millis(500);
 /// The columns of a rate and of the time left, so that what stands beside them stays where it is.
@@ -20,129 +21,105 @@ const BAR_COLUMNS: (usize, usize) = (10, 40);
 /// Between the parts of the line.
 const GAP: usize = 2;
 
-/// Draws the line. Where it was not asked for, or stderr is not a terminal that can do more than print lines, it draws
-/// nothing.
+/// Draws the line. Unless it was asked for, and stderr is a terminal that can do more than print lines, it draws nothing.
 ///
-/// It is drawn anew when something was done, not by a clock, which would be a thread.
-#[derive(Clone)]
-pub struct Progress(Option<Arc<Mutex<Line>>>);
-
-struct Line {
-    doing: String,
-    total: Option<u64>,
-    done: u64,
-    since: Instant,
-    drawn: Option<Instant>,
-    /// What stands on the terminal.
-    shown: String,
+/// It is drawn again when something was done, not by a clock: indicatif's is a thread, and a panic where none can be started.
+pub struct Progress {
+    bar: ProgressBar,
+    since: Cell<Instant>,
 }
 
 impl Progress {
     /// Draws nothing before something is begun.
     pub fn new(wanted: bool) -> Self {
         let draws = wanted && is_terminal(io::stderr()) && is_capable();
-        Progress(draws.then(|| {
-            Arc::new(Mutex::new(Line {
-                doing: String::new(),
-                total: None,
-                done: 0,
-                since: Instant::now(),
-                drawn: None,
-                shown: String::new(),
-            }))
-        }))
+        let target = match draws {
+            true => ProgressDrawTarget::stderr(),
+            false => ProgressDrawTarget::hidden(),
+        };
+        Progress {
+            bar: ProgressBar::with_draw_target(None, target),
+            since: Cell::new(Instant::now()),
+        }
     }
 
-    /// Says what is being done from here on, and of how many bytes it is done, where that is known.
+    /// Says what is being done from here on, and of how many bytes it is done, if that is known.
     pub fn begin(&self, doing: &str, total: Option<u64>) {
-        self.change(|line| {
-            line.doing = doing.into();
-            line.total = total;
-            line.done = 0;
-            line.since = Instant::now();
-            line.drawn = None;
-        });
+        self.since.set(Instant::now());
+        // First of all: each of these draws.
+        self.style(doing);
+        self.bar.reset();
+        match total {
+            Some(total) => self.bar.set_length(total),
+            None => self.bar.unset_length(),
+        }
+        self.draw();
     }
 
-    /// Says something else of the same bytes.
+    /// Says something else about the same bytes.
     pub fn say(&self, doing: &str) {
-        self.change(|line| {
-            if line.doing != doing {
-                line.doing = doing.into();
-                line.drawn = None;
-            }
-        });
+        self.style(doing);
+        if self.bar.is_finished() {
+            let done = self.bar.position();
+            self.bar.reset();
+            self.bar.set_position(done);
+        }
+        self.draw();
+    }
+
+    /// Draws now, also if something else was drawn a moment ago.
+    fn draw(&self) {
+        self.bar.suspend(|| ());
+    }
+
+    fn style(&self, doing: &str) {
+        if let Ok(style) = ProgressStyle::with_template("{line}") {
+            let (doing, since) = (doing.to_owned(), self.since.get());
+            let draw = move |state: &ProgressState, out: &mut dyn Write| {
+                let width = size(io::stderr()).map_or(80, |(width, _)| width);
+                let line = Line {
+                    doing: &doing,
+                    total: state.len(),
+                    done: state.pos(),
+                };
+                // What can't be drawn is not drawn.
+                let _ = out.write_str(&line.text(since.elapsed(), width));
+            };
+            self.bar.set_style(style.with_key("line", draw));
+        }
     }
 
     /// Counts `bytes` more.
     pub fn add(&self, bytes: usize) {
-        self.change(|line| line.done += bytes as u64);
+        self.bar.inc(bytes as u64);
     }
 
-    /// Takes the line away. Whatever is said or counted afterwards draws it again.
+    /// Takes the line away. Whatever is said afterwards draws it again.
     pub fn clear(&self) {
-        if let Some(line) = &self.0 {
-            line.lock().unwrap_or_else(PoisonError::into_inner).draw("");
-        }
+        self.bar.finish_and_clear();
     }
 
     /// Counts what is read from `input`.
     pub fn reading<R: Read>(&self, input: R) -> impl Read + use<R> {
-        Counted {
-            input,
-            progress: self.clone(),
-        }
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Line)) {
-        let Some(line) = &self.0 else { return };
-        let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut line);
-        let now = Instant::now();
-        if line.drawn.is_none_or(|drawn| now.duration_since(drawn) >= PAUSE) {
-            line.drawn = Some(now);
-            let width = size(io::stderr()).map_or(80, |(width, _)| width);
-            let text = line.text(now.duration_since(line.since), width);
-            line.draw(&text);
-        }
+        self.bar.wrap_read(input)
     }
 }
 
-struct Counted<R> {
-    input: R,
-    progress: Progress,
+/// What the line says.
+struct Line<'a> {
+    doing: &'a str,
+    total: Option<u64>,
+    done: u64,
 }
 
-impl<R: Read> Read for Counted<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.input.read(buffer)?;
-        self.progress.add(n);
-        Ok(n)
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.draw("");
-    }
-}
-
-impl Line {
-    /// Replaces what stands there. What can't be drawn is not drawn.
-    fn draw(&mut self, text: &str) {
-        if self.shown != text {
-            let _ = io::stderr().write_all(format!("\r{text}\x1b[K").as_bytes());
-            self.shown = text.into();
-        }
-    }
-
+impl Line<'_> {
     /// The line `elapsed` after it was begun, for a terminal of `width` columns: the last one stays free, for some go on to
     /// the next line when it is written.
     ///
     /// What is whole is not told as a share: something else is being done then.
     fn text(&self, elapsed: Duration, width: usize) -> String {
         let mut room = width.saturating_sub(1);
-        let doing = cut_end(&escape(&self.doing), room);
+        let doing = cut_end(&escape(self.doing), room);
         room -= columns(&doing);
         let Some(total) = self.total.filter(|total| self.done > 0 && self.done < *total) else {
             let counted = self.total.is_none() && self.done > 0;
@@ -204,15 +181,8 @@ fn bar_of(done: u64, total: u64, columns: usize) -> String {
 mod tests {
     use super::*;
 
-    fn line(doing: &str, total: Option<u64>, done: u64) -> Line {
-        Line {
-            doing: doing.into(),
-            total,
-            done,
-            since: Instant::now(),
-            drawn: None,
-            shown: String::new(),
-        }
+    fn line(doing: &str, total: Option<u64>, done: u64) -> Line<'_> {
+        Line { doing, total, done }
     }
 
     #[test]

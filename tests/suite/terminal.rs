@@ -593,7 +593,7 @@ fn the_latest_that_was_chosen_is_damaged() {
 }
 
 /// What is left on a terminal of what was written to it, line by line, and all that ever stood in a line. Nothing may
-/// wrap, and nothing is known but going to the beginning of a line and erasing what follows.
+/// wrap. It can go to the beginning of a line and erase it.
 #[track_caller]
 fn screen(bytes: &str, columns: usize) -> (Vec<String>, Vec<String>) {
     let (mut lines, mut line, mut at) = (Vec::new(), Vec::new(), 0);
@@ -601,6 +601,10 @@ fn screen(bytes: &str, columns: usize) -> (Vec<String>, Vec<String>) {
     let mut rest = bytes;
     while let Some(c) = rest.chars().next() {
         rest = &rest[c.len_utf8()..];
+        if matches!(c, '\r' | '\x1b') {
+            let text: String = line.iter().collect();
+            stood.push(text.trim_end().to_owned());
+        }
         match c {
             '\r' => at = 0,
             '\n' => {
@@ -608,21 +612,17 @@ fn screen(bytes: &str, columns: usize) -> (Vec<String>, Vec<String>) {
                 (line, at) = (Vec::new(), 0);
             }
             '\x1b' => {
-                rest = rest.strip_prefix("[K").expect("nothing but erasing");
-                line.truncate(at);
-                let text: String = line.iter().collect();
-                if !text.is_empty() {
-                    stood.push(text);
-                }
+                rest = rest.strip_prefix("[2K").expect("only lines are erased");
+                line.clear();
             }
             c => {
-                line.truncate(at.max(line.len()));
                 match line.get_mut(at) {
                     Some(cell) => *cell = c,
                     None => line.push(c),
                 }
                 at += 1;
-                assert!(at < columns, "the line is full: {line:?}");
+                // Blanks go on to the last column, text does not.
+                assert!(at < columns + usize::from(c == ' '), "the line is full: {line:?}");
             }
         }
     }
