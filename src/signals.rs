@@ -1,8 +1,8 @@
 //! SIGINT, SIGTERM and SIGHUP: clean up, then end by that same signal.
 //!
 //! A thread waits for them. As a rule it removes the temporary files of this process and lets the signal do what it
-//! would have done. While a [`Deferral`] lives, the signal is only noted: its holder looks at [`pending`] and
-//! finishes or undoes its work, and the process ends when the deferral is dropped.
+//! would have done. While a [`SignalGuard`] lives, the signal is only noted: its holder looks at [`pending`] and
+//! finishes or undoes its work, and the process ends when the guard is dropped.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use signal_hook::iterator::Signals;
 
 static STATE: Mutex<State> = Mutex::new(State {
     deferrals: 0,
-    litter: Vec::new(),
+    temporaries: Vec::new(),
     children: Vec::new(),
     last_act: None,
 });
@@ -26,7 +26,7 @@ static PENDING: LazyLock<Arc<AtomicUsize>> = LazyLock::new(Arc::default);
 
 struct State {
     deferrals: usize,
-    litter: Vec<(PathBuf, Remove)>,
+    temporaries: Vec<(PathBuf, Remove)>,
     children: Vec<u32>,
     last_act: Option<LastAct>,
 }
@@ -66,7 +66,7 @@ pub fn listen() -> io::Result<()> {
                 state = CHANGED.wait(state).unwrap_or_else(PoisonError::into_inner);
             }
             // A directory comes before what was put there later.
-            for (path, remove) in state.litter.drain(..).rev() {
+            for (path, remove) in state.temporaries.drain(..).rev() {
                 remove(&path);
             }
             if let Some(act) = state.last_act.take() {
@@ -99,7 +99,7 @@ pub fn pending() -> Option<i32> {
     }
 }
 
-/// An error if the process was asked to end: for loops inside a [`Deferral`].
+/// An error if the process was asked to end: for loops inside a [`SignalGuard`].
 pub fn check() -> io::Result<()> {
     match pending() {
         // Not `Interrupted`: readers and writers take that as an invitation to try again.
@@ -117,23 +117,23 @@ pub fn end_by(signal: i32) -> ! {
 
 /// While it lives, signals wait.
 #[must_use]
-pub struct Deferral(());
+pub struct SignalGuard(());
 
-impl Deferral {
+impl SignalGuard {
     /// Begins to hold signals back. Deferrals can be nested.
     pub fn new() -> Self {
         state().deferrals += 1;
-        Deferral(())
+        SignalGuard(())
     }
 }
 
-impl Default for Deferral {
+impl Default for SignalGuard {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drop for Deferral {
+impl Drop for SignalGuard {
     fn drop(&mut self) {
         state().deferrals -= 1;
         CHANGED.notify_all();
@@ -147,16 +147,16 @@ pub fn at_end(act: impl FnOnce(i32) + Send + 'static) {
 
 /// Makes a file that is removed if a signal ends the process. `create` makes it and tells its name; both happen
 /// under one lock, so that no signal comes between them.
-pub fn register_litter<T>(remove: Remove, create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
+pub fn register_temporary<T>(remove: Remove, create: impl FnOnce() -> io::Result<(PathBuf, T)>) -> io::Result<T> {
     let mut state = state();
     let (path, made) = create()?;
-    state.litter.push((path, remove));
+    state.temporaries.push((path, remove));
     Ok(made)
 }
 
 /// Forgets a file that was removed or shall stay.
-pub fn forget_litter(path: &Path) {
-    state().litter.retain(|(name, _)| name != path);
+pub fn forget_temporary(path: &Path) {
+    state().temporaries.retain(|(name, _)| name != path);
 }
 
 /// Registers a child process to which signals are passed on.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::LazyLock;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use vpo_library::archive::{Glimpse, glimpse};
+use vpo_library::archive::{TailMetadata, read_tail};
 use vpo_library::failure::{Kind, kind};
 use vpo_library_fuzz::{mutate, read};
 
@@ -14,11 +14,11 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| { mutat
 
 static FILE: LazyLock<File> = LazyLock::new(|| tempfile::tempfile().unwrap());
 
-fn look(bytes: &[u8]) -> Option<Glimpse> {
+fn look(bytes: &[u8]) -> Option<TailMetadata> {
     FILE.set_len(bytes.len() as u64).unwrap();
     FILE.write_all_at(bytes, 0).unwrap();
-    match glimpse(&FILE, bytes.len() as u64) {
-        Ok(glimpse) => Some(glimpse),
+    match read_tail(&FILE, bytes.len() as u64) {
+        Ok(read_tail) => Some(read_tail),
         Err(error) => {
             assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}");
             None
@@ -30,14 +30,14 @@ fuzz_target!(|bytes: &[u8]| {
     let seen = look(bytes);
     let whole = read(bytes, usize::MAX);
     match (&seen, &whole) {
-        (Some(Glimpse::Blocks(metadata)), Ok(whole)) => assert_eq!(**metadata, whole.contents.metadata),
-        (Some(Glimpse::Other), Ok(_)) => assert!(bytes[3] & 4 == 0, "an archive of blocks was not seen as one"),
+        (Some(TailMetadata::Blocks(metadata)), Ok(whole)) => assert_eq!(**metadata, whole.contents.metadata),
+        (Some(TailMetadata::Other), Ok(_)) => assert!(bytes[3] & 4 == 0, "an archive of blocks was not seen as one"),
         (None, Ok(_)) => panic!("a whole archive has a bad end"),
         (_, Err(_)) => {}
     }
     // A truncation shows, and so does anything at the end.
-    if let Some(Glimpse::Blocks(_)) = seen {
-        assert!(!matches!(look(&bytes[..bytes.len() - 1]), Some(Glimpse::Blocks(_))));
-        assert!(!matches!(look(&[bytes, b"\0"].concat()), Some(Glimpse::Blocks(_))));
+    if let Some(TailMetadata::Blocks(_)) = seen {
+        assert!(!matches!(look(&bytes[..bytes.len() - 1]), Some(TailMetadata::Blocks(_))));
+        assert!(!matches!(look(&[bytes, b"\0"].concat()), Some(TailMetadata::Blocks(_))));
     }
 });

@@ -9,7 +9,7 @@ use anyhow::Context;
 use super::block::{BLOCK_SIZES, BlockHeader, HEADER_LEN, MAX_BLOCK, Trailer, expand};
 use super::inflate::Inflater;
 use super::invalid;
-use super::ordered::Ordered;
+use super::ordered_pool::OrderedPool;
 use crate::files;
 
 /// This many of the shortest blocks are as long as the longest.
@@ -41,7 +41,7 @@ impl Batch {
 /// The blocks of an archive, inflated, in order.
 pub struct Blocks {
     members: Members,
-    pool: Ordered<Batch, (Batch, anyhow::Result<()>)>,
+    pool: OrderedPool<Batch, (Batch, anyhow::Result<()>)>,
     free: Vec<Batch>,
     ended: bool,
     /// What was wrong with the file beyond the members in flight: reported after their own errors.
@@ -59,7 +59,7 @@ pub struct Blocks {
 impl Blocks {
     /// Inflates what comes from `input`, which is read in complete batches, on `threads` threads.
     pub fn open(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Self> {
-        let pool = Ordered::start(threads, || {
+        let pool = OrderedPool::start(threads, || {
             let mut inflater = Inflater::new();
             move |mut batch: Batch| {
                 let result = batch.expand(&mut inflater);

@@ -14,7 +14,7 @@ mod foreign;
 mod gzip;
 mod inflate;
 mod metadata;
-mod ordered;
+mod ordered_pool;
 mod reader;
 mod reuse;
 mod tail;
@@ -26,7 +26,7 @@ pub use gzip::Layout;
 pub use metadata::Metadata;
 pub use reader::{Contents, Reader};
 pub use reuse::{Reusable, Reuse};
-pub use tail::{Glimpse, glimpse};
+pub use tail::{TailMetadata, read_tail};
 pub use writer::{Options, Resources, Writer, Written};
 
 /// The member that holds the database. It comes first.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::block::{BlockHeader, HEADER_LEN, Level, TRAILER_LEN, Trailer, expand};
 use super::inflate::Inflater;
 use super::metadata::Metadata;
-use super::tail::{Glimpse, glimpse};
+use super::tail::{TailMetadata, read_tail};
 
 /// Bytes that the system is asked to read ahead at once.
 const AHEAD: u64 = 4 * 1024 * 1024;
@@ -50,7 +50,7 @@ impl Reuse {
     /// The same for an open file. It is only read by position.
     pub fn of(file: File, reusable: Reusable) -> Option<Self> {
         let meta = file.metadata().ok().filter(|meta| meta.is_file())?;
-        let Ok(Glimpse::Blocks(metadata)) = glimpse(&file, meta.len()) else {
+        let Ok(TailMetadata::Blocks(metadata)) = read_tail(&file, meta.len()) else {
             return None;
         };
         let mut head = [0; HEADER_LEN];

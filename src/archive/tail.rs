@@ -24,7 +24,7 @@ const MAX_FALSE: usize = 8;
 
 /// What the beginning and the end of a file show.
 #[derive(Clone, Debug)]
-pub enum Glimpse {
+pub enum TailMetadata {
     /// An archive of blocks whose last member is intact.
     Blocks(Box<Metadata>),
     /// Something else: only a full read can say more.
@@ -35,16 +35,16 @@ pub enum Glimpse {
 ///
 /// # Errors
 /// An archive of blocks without an intact last member or valid metadata; an I/O error.
-pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
+pub fn read_tail(file: &File, size: u64) -> anyhow::Result<TailMetadata> {
     let mut head = [0; HEADER_LEN];
     let first = match file.read_exact_at(&mut head, 0) {
         Ok(()) => BlockHeader::parse(&head),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Glimpse::Other),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(TailMetadata::Other),
         Err(error) => return Err(error).context("cannot read the archive"),
     };
     // Anything but a first block gets the full read, which says what it is.
     if !first.is_ok_and(|header| header.number == 0) {
-        return Ok(Glimpse::Other);
+        return Ok(TailMetadata::Other);
     }
     let mut searched = 0;
     for reach in [FIRST_TRY, MAX_MEMBER as u64] {
@@ -53,7 +53,7 @@ pub fn glimpse(file: &File, size: u64) -> anyhow::Result<Glimpse> {
         file.read_exact_at(&mut tail, size - reach)
             .context("cannot read the archive")?;
         if let Some(metadata) = search(&tail, searched)? {
-            return Ok(Glimpse::Blocks(Box::new(metadata)));
+            return Ok(TailMetadata::Blocks(Box::new(metadata)));
         }
         searched = tail.len();
     }

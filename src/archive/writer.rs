@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::block::{BLOCK_SIZE, Deflater, Level};
 use super::metadata::Metadata;
-use super::ordered::Ordered;
+use super::ordered_pool::OrderedPool;
 use super::reader::hex;
 use super::reuse::{Copier, Members, Reuse};
 use super::tar::{RECORD, header, padding};
@@ -227,7 +227,7 @@ impl Job {
 
 struct Blocks<W> {
     out: W,
-    pool: Ordered<Job, Job>,
+    pool: OrderedPool<Job, Job>,
     free: Vec<Job>,
     current: Job,
     /// Bytes of the current job that are filled.
@@ -242,7 +242,7 @@ struct Blocks<W> {
 impl<W: Write> Blocks<W> {
     fn start(out: W, options: &Options, resources: Resources) -> anyhow::Result<Self> {
         let level = options.level;
-        let pool = Ordered::start(resources.threads, || {
+        let pool = OrderedPool::start(resources.threads, || {
             let (mut deflater, mut copier) = (Deflater::new(level), Copier::new());
             move |mut job: Job| {
                 job.compress(&mut deflater, &mut copier);

@@ -4,17 +4,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::io;
 use std::num::NonZero;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context;
 
 use super::name::BackupName;
-use crate::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
+use crate::archive::{Layout, Metadata, Reader, TailMetadata, read_tail};
 use crate::database::Source;
 use crate::failure::{Kind, describe, kind};
-use crate::files::uninterrupted;
+use crate::files::{FileStamp, uninterrupted};
 use crate::time::Time;
 
 /// A row of the listing.
@@ -37,7 +37,7 @@ pub struct Backup {
     /// The library that it is of, if the archive says so.
     pub source: Option<Source>,
     /// The file that its name belongs to, as it was before the archive was read.
-    pub stamp: Stamp,
+    pub stamp: FileStamp,
     /// What the archive says about itself, or why it can't.
     pub summary: Result<Summary, Flaw>,
 }
@@ -56,38 +56,6 @@ pub struct Flaw {
     pub reason: String,
     /// The archive is not a complete backup; otherwise this is unknown, because it could not be looked at.
     pub proven: bool,
-}
-
-/// Tells whether a name still belongs to the same, unchanged file. Symlinks are not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// A regular file, not a symlink or anything else.
-    pub regular: bool,
-    /// The device that it is on.
-    pub device: u64,
-    /// Its number there.
-    pub inode: u64,
-    /// Its length in bytes.
-    pub size: u64,
-    /// When it was last written to, in nanoseconds since 1970.
-    pub mtime_ns: i64,
-}
-
-impl Stamp {
-    fn of(meta: &fs::Metadata) -> Self {
-        Stamp {
-            regular: meta.is_file(),
-            device: meta.dev(),
-            inode: meta.ino(),
-            size: meta.len(),
-            mtime_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        }
-    }
-}
-
-/// A file's time as one number, if it fits: within three centuries of 1970.
-pub(super) fn nanoseconds(seconds: i64, rest: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 /// What an archive says about itself.
@@ -158,7 +126,7 @@ fn row(file_name: OsString, path: PathBuf, name: BackupName) -> Option<Backup> {
         number: name.number,
         standard_name: name.standard,
         source: metadata.and_then(Metadata::source),
-        stamp: Stamp::of(&own),
+        stamp: FileStamp::from(&own),
         summary,
     })
 }
@@ -181,13 +149,13 @@ pub fn open_regular(path: &Path) -> anyhow::Result<File> {
 }
 
 fn read_summary(file: File, size: u64) -> anyhow::Result<Summary> {
-    Ok(match glimpse(&file, size)? {
-        Glimpse::Blocks(metadata) => Summary {
+    Ok(match read_tail(&file, size)? {
+        TailMetadata::Blocks(metadata) => Summary {
             database_size: metadata.database_size_bytes,
             metadata: *metadata,
             layout: Layout::Blocks,
         },
-        Glimpse::Other => {
+        TailMetadata::Other => {
             let contents = Reader::open(Box::new(file), NonZero::<usize>::MIN)?.unpack(&mut io::sink())?;
             Summary {
                 database_size: contents.database_size,

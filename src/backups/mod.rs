@@ -13,7 +13,7 @@ mod verify;
 
 pub use earlier::reusable;
 pub use estimate::estimate;
-pub use listing::{Backup, Flaw, Stamp, Summary, list, open_regular};
+pub use listing::{Backup, Flaw, Summary, list, open_regular};
 pub use name::{BackupName, candidates};
 pub use pack::pack;
 pub use removal::{Removal, remove};

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use crate::archive::{Options, Resources, Writer, Written};
 use crate::database::{Facts, HEADER_LEN, Header, immutable, pending_side_file};
 use crate::failure::{Advice, Kind};
-use crate::files::{self, Temporary};
+use crate::files::{self, FileStamp, Temporary};
 
 /// Facts are a few hundred bytes.
 const MAX_STATS: u64 = 64 * 1024;
@@ -33,7 +33,7 @@ enum Source {
     /// From the program that made the stream.
     Told(Facts),
     /// From the input, a regular file that must not change meanwhile.
-    InPlace(PathBuf, Facts, Fingerprint),
+    InPlace(PathBuf, Facts, FileStamp),
     /// From a copy of the stream.
     Spool(Temporary),
 }
@@ -77,9 +77,9 @@ pub fn pack<W: Write>(
         return stream(input, Source::Told(facts), begin, watch);
     }
     if let Some(path) = path_of(input.rest)? {
-        let fingerprint = fingerprint(input.rest)?;
+        let stamp = stamp(input.rest)?;
         let facts = read_facts(&path)?;
-        return stream(input, Source::InPlace(path, facts, fingerprint), begin, watch);
+        return stream(input, Source::InPlace(path, facts, stamp), begin, watch);
     }
     let spool = Temporary::create(scratch);
     let spool = spool.with_context(|| format!("cannot create a file in '{}'", scratch.display()))?;
@@ -135,7 +135,7 @@ fn stream<W: Write>(
     // Before the metadata, which completes the archive.
     let facts = match &source {
         Source::Told(facts) => facts.clone(),
-        Source::InPlace(path, _, before) if fingerprint(input.rest)? != *before => {
+        Source::InPlace(path, _, before) if stamp(input.rest)? != *before => {
             let shown = path.display();
             return Err(Kind::Failed
                 .because(format!("'{shown}' was changed while it was read"))
@@ -256,13 +256,9 @@ fn descriptor_path(_file: &File) -> Option<PathBuf> {
     None
 }
 
-/// What changes when a file is written to: length and time of the last change.
-#[derive(PartialEq, Eq)]
-struct Fingerprint(u64, i64, i64);
-
-fn fingerprint(file: &File) -> anyhow::Result<Fingerprint> {
+fn stamp(file: &File) -> anyhow::Result<FileStamp> {
     let meta = file.metadata().context("cannot look at the input")?;
-    Ok(Fingerprint(meta.len(), meta.mtime(), meta.mtime_nsec()))
+    Ok(FileStamp::from(&meta))
 }
 
 fn read_full(input: &File, buffer: &mut [u8]) -> anyhow::Result<usize> {

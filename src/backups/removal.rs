@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 
-use rustix::fs::{AtFlags, FileType, Stat, statat, unlinkat};
+use rustix::fs::{AtFlags, statat, unlinkat};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::listing::{Stamp, nanoseconds};
+use crate::files::FileStamp;
 
 /// What became of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub enum Removal {
 }
 
 /// Removes the name `name` from `directory`, an open directory, if it still belongs to the file of `stamp`.
-pub fn remove(directory: &File, name: &OsStr, stamp: &Stamp) -> io::Result<Removal> {
+pub fn remove(directory: &File, name: &OsStr, stamp: &FileStamp) -> io::Result<Removal> {
     match retry_on_intr(|| statat(directory, name, AtFlags::SYMLINK_NOFOLLOW)) {
-        Ok(stat) if stamp_of(&stat) == *stamp && stamp.regular => {}
+        Ok(stat) if FileStamp::from(&stat) == *stamp && stamp.regular => {}
         Ok(_) => return Ok(Removal::Changed),
         Err(Errno::NOENT) => return Ok(Removal::Gone),
         Err(error) => return Err(error.into()),
@@ -32,18 +32,6 @@ pub fn remove(directory: &File, name: &OsStr, stamp: &Stamp) -> io::Result<Remov
         Ok(()) => Ok(Removal::Removed),
         Err(Errno::NOENT) => Ok(Removal::Gone),
         Err(error) => Err(error.into()),
-    }
-}
-
-// The fields' types differ between systems.
-#[allow(clippy::unnecessary_cast)]
-fn stamp_of(stat: &Stat) -> Stamp {
-    Stamp {
-        regular: FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile,
-        device: stat.st_dev as u64,
-        inode: stat.st_ino as u64,
-        size: stat.st_size as u64,
-        mtime_ns: nanoseconds(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
     }
 }
 
@@ -62,7 +50,7 @@ mod tests {
             std::fs::write(&path, content).unwrap();
             list(temporary.path()).unwrap()[0].stamp
         };
-        let remove = |stamp: &Stamp| remove(&directory, OsStr::new(name), stamp).unwrap();
+        let remove = |stamp: &FileStamp| remove(&directory, OsStr::new(name), stamp).unwrap();
 
         let other = temporary.path().join("other");
         let changes: [(&str, &dyn Fn()); 5] = [

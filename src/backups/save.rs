@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::name::candidates;
 use crate::archive::Contents;
 use crate::failure::Kind;
-use crate::files::{NewFile, WriteBehind, parent, sweep};
+use crate::files::{NewFile, Writeback, parent, sweep};
 
 /// Where to keep an archive.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ pub fn save(
     let copy = file.file().try_clone().context("cannot write the archive")?;
     let contents = check(Box::new(Tee {
         input,
-        copy: WriteBehind::new(copy),
+        copy: Writeback::new(copy),
         place: shown,
     }))?;
     let published = match destination {
@@ -90,7 +90,7 @@ pub fn save(
 /// Passes on what is read, and writes a copy of it.
 struct Tee<R> {
     input: R,
-    copy: WriteBehind,
+    copy: Writeback,
     place: String,
 }
 

@@ -107,9 +107,10 @@ pub fn newest_good(backups: &[Backup], now: Time) -> Option<&Backup> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::listing::{Flaw, Stamp, Summary, newest_first};
+    use super::super::listing::{Flaw, Summary, newest_first};
     use super::*;
     use crate::archive::{Layout, Metadata};
+    use crate::files::FileStamp;
 
     const NOW: &str = "2026-02-10T12:00:00Z";
 
@@ -158,7 +159,7 @@ mod tests {
             number: name.number,
             standard_name: name.standard,
             source: None,
-            stamp: Stamp {
+            stamp: FileStamp {
                 regular: true,
                 device: 1,
                 inode: 1,

@@ -10,7 +10,8 @@ use lexopt::prelude::*;
 use vpo_library::cli::{self, CommandLine};
 use vpo_library::failure::Kind;
 use vpo_library::porcelain::{
-    self, BackupOptions, COMMANDS, Common, DiffOptions, Help, Log, PruneOptions, RestoreOptions, VerifyOptions, usage,
+    self, BackupOptions, COMMANDS, CommonOptions, DiffOptions, Help, Log, PruneOptions, RestoreOptions, VerifyOptions,
+    usage,
 };
 
 enum Command {
@@ -23,7 +24,7 @@ enum Command {
 }
 
 struct Config {
-    common: Common,
+    common: CommonOptions,
     command: Command,
     log: Option<PathBuf>,
 }
@@ -63,7 +64,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
 
 impl Config {
     fn parse(mut parser: lexopt::Parser) -> anyhow::Result<Self> {
-        let mut common = Common::default();
+        let mut common = CommonOptions::default();
         let mut log = None;
         let mut command = None;
         while let Some(arg) = parser.next()? {

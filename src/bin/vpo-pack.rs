@@ -9,7 +9,7 @@ use lexopt::prelude::*;
 use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse, Written};
 use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::Kind;
-use vpo_library::files::{self, Identity, Inputs, WriteBehind};
+use vpo_library::files::{self, Identity, Inputs, Writeback};
 use vpo_library::time::Time;
 use vpo_library::{backups, size};
 
@@ -74,7 +74,7 @@ fn run(config: Config) -> anyhow::Result<u8> {
         threads: config.threads.unwrap_or_else(cli::cores),
         reuse: earlier.and_then(|earlier| Reuse::open(earlier, Reusable::Same)),
     };
-    let mut output = WriteBehind::new(output);
+    let mut output = Writeback::new(output);
     let scratch = cli::scratch_directory();
     files::sweep(&scratch, None);
     let stats = config.stats.as_deref();

@@ -10,7 +10,7 @@ use vpo_library::cli::{self, CommandLine, Progress};
 use vpo_library::failure::{Kind, with_hint};
 use vpo_library::files::Identity;
 use vpo_library::library::{Request, after_commit, restore};
-use vpo_library::signals::Deferral;
+use vpo_library::signals::SignalGuard;
 use vpo_library::time::Time;
 use vpo_library::{backups, files};
 
@@ -115,7 +115,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         watch: &|step| cli::watch(&progress, step),
         clock: &Time::now,
     };
-    let mut deferral = None;
+    let mut guard = None;
     let done = restore(request, |plan| {
         progress.clear();
         if config.verbose {
@@ -128,7 +128,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
             (false, false) => cli::confirm(plan, &config.archive, safety_directory)?,
         }
         // What is done from here on is reported before a signal ends the program.
-        deferral = Some(Deferral::new());
+        guard = Some(SignalGuard::new());
         Ok(())
     });
     progress.clear();

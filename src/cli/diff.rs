@@ -7,13 +7,13 @@ use std::os::fd::AsFd;
 use anyhow::Context;
 use serde_json::json;
 
-use super::exit::Documented;
+use super::exit::JsonPrinted;
 use super::report::note;
 use super::streams::require_output;
 use super::terminal::is_terminal;
 use super::text::{escape, escape_json};
 use crate::failure::{describe, hint, kind};
-use crate::library::{Counts, Outlet, Status, TableRows};
+use crate::library::{Counts, OutputThread, Status, TableRows};
 use crate::size::grouped;
 
 /// What is printed.
@@ -54,7 +54,7 @@ impl DiffFormat {
 /// signal.
 pub struct DiffReport {
     format: DiffFormat,
-    out: Outlet,
+    out: OutputThread,
     /// Something was written.
     begun: bool,
 }
@@ -69,7 +69,7 @@ impl DiffReport {
         let stdout = File::from(stdout.context("cannot use standard output")?);
         Ok(DiffReport {
             format,
-            out: Outlet::start(stdout)?,
+            out: OutputThread::start(stdout)?,
             begun: false,
         })
     }
@@ -133,7 +133,7 @@ impl DiffReport {
             // What was found before is true.
             return self.out.finish().err().unwrap_or_else(|| error.context(WHAT));
         }
-        let error = error.context(Documented(WHAT));
+        let error = error.context(JsonPrinted(WHAT));
         let mut end = json!({"success": false, "error": describe(&error), "exit_code": kind(&error).code()});
         if let Some(hint) = hint(&error) {
             end["hint"] = hint.into();

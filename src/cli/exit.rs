@@ -68,7 +68,7 @@ pub struct Reported {
     /// The hint that came with it.
     pub hint: Option<String>,
     /// The JSON document, if it was asked for, has been printed too.
-    pub documented: bool,
+    pub json_printed: bool,
 }
 
 impl Reported {
@@ -92,9 +92,9 @@ impl std::error::Error for Reported {}
 
 /// The context of a failure whose JSON document has been printed.
 #[derive(Debug)]
-pub(super) struct Documented(pub(super) &'static str);
+pub(super) struct JsonPrinted(pub(super) &'static str);
 
-impl fmt::Display for Documented {
+impl fmt::Display for JsonPrinted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
     }
@@ -121,7 +121,7 @@ pub fn status(error: &anyhow::Error) -> u8 {
 /// Reports a failure, and returns the exit status.
 fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
-        if !reported.documented {
+        if !reported.json_printed {
             document(usage, &reported.message, reported.status);
         }
         return reported.status;
@@ -146,7 +146,7 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     tell_error(&message, hint.as_deref());
     // If stderr is gone too, nobody is left to tell.
     let _ = io::stderr().write_all(line.as_bytes());
-    if !error.is::<Documented>() {
+    if !error.is::<JsonPrinted>() {
         document(usage, &message, kind.code());
     }
     kind.code()

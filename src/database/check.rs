@@ -70,7 +70,7 @@ pub fn quick_check(connection: &Connection) -> anyhow::Result<()> {
         Some(ErrorCode::OperationInterrupted) => anyhow::Error::new(error),
         _ => anyhow::Error::new(error).context("quick_check failed"),
     });
-    let judged = found.and_then(|found| judge(&found));
+    let judged = found.and_then(|found| first_damage(&found));
     judged.map_err(|error| explain(connection, error))
 }
 
@@ -82,7 +82,7 @@ fn findings(connection: &Connection) -> rusqlite::Result<Vec<String>> {
         .collect()
 }
 
-fn judge(found: &[String]) -> anyhow::Result<()> {
+fn first_damage(found: &[String]) -> anyhow::Result<()> {
     let lines = || found.iter().flat_map(|row| row.lines());
     if let Some(line) = lines().find(|line| is_unseen(line)) {
         return Err(Kind::Failed.error(format!("quick_check could not look at all of it: {line}")));
@@ -154,7 +154,7 @@ mod tests {
         ];
         for (rows, damage) in cases {
             let rows: Vec<_> = rows.iter().map(|row| row.to_string()).collect();
-            let judged = judge(&rows).err().map(|error| is_damage(&error));
+            let judged = first_damage(&rows).err().map(|error| is_damage(&error));
             assert_eq!(judged, damage, "{rows:?}");
         }
     }

@@ -1,21 +1,23 @@
 //! Files that appear complete or not at all: private temporary files, publishing under a free name, free space.
 
-mod behind;
 mod descriptor;
 mod identity;
 mod owner;
 mod publish;
 mod space;
+mod stamp;
 mod temporary;
+mod writeback;
 
-pub use behind::WriteBehind;
 pub use descriptor::{inherited, open_path_or_descriptor};
 pub use identity::{Identity, Inputs, resolve};
 pub use owner::give_to_owner;
 pub use publish::{NewDirectories, NewFile, create_directory, flush_directory, sync_directory};
 pub use space::{free_space, require_place, require_space};
+pub use stamp::FileStamp;
 pub(crate) use temporary::lock_path;
 pub use temporary::{Temporary, rename_new, sweep};
+pub use writeback::Writeback;
 
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{IntoRawFd, OwnedFd};

@@ -137,7 +137,7 @@ impl NewDirectories {
     /// Lets them stay.
     pub fn keep(mut self) {
         for directory in self.0.drain(..) {
-            signals::forget_litter(&directory);
+            signals::forget_temporary(&directory);
         }
     }
 }
@@ -146,7 +146,7 @@ impl Drop for NewDirectories {
     fn drop(&mut self) {
         for directory in self.0.drain(..).rev() {
             remove_empty(&directory);
-            signals::forget_litter(&directory);
+            signals::forget_temporary(&directory);
         }
     }
 }
@@ -171,7 +171,7 @@ fn create_missing(directory: &Path, new: &mut NewDirectories) -> io::Result<()> 
     if above != directory {
         create_missing(above, new)?;
     }
-    let made = signals::register_litter(remove_empty, || {
+    let made = signals::register_temporary(remove_empty, || {
         DirBuilder::new().mode(0o700).create(directory)?;
         Ok((directory.to_owned(), ()))
     });

@@ -36,7 +36,7 @@ impl Temporary {
 
     fn create_locked(directory: &Path) -> io::Result<Self> {
         loop {
-            let file = signals::register_litter(remove, || {
+            let file = signals::register_temporary(remove, || {
                 let file = create_signed(directory)?;
                 Ok((file.path().to_owned(), file))
             })?;
@@ -107,7 +107,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         // In this order a signal in between finds the name still registered, and at worst no file.
         remove(self.path());
-        signals::forget_litter(self.path());
+        signals::forget_temporary(self.path());
     }
 }
 

@@ -10,11 +10,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::busy_handler::wait_for_locks;
-use super::holder::{Holder, locked};
+use super::holder::{Holder, in_use};
 use crate::database::{WAL, explain, harden, side_file_size};
 use crate::failure::{Kind, kind};
 use crate::files::Identity;
-use crate::signals::{self, Deferral};
+use crate::signals::{self, SignalGuard};
 
 /// How long an attempt waits. In the exclusive locking mode a connection keeps its shared lock while it waits, and a
 /// writer that is about to commit waits for that: only closing the connection lets it go on.
@@ -34,7 +34,7 @@ pub struct ExclusiveLock {
     // the last field is dropped.
     connection: Connection,
     file: File,
-    _deferral: Deferral,
+    _guard: SignalGuard,
 }
 
 impl ExclusiveLock {
@@ -46,7 +46,7 @@ impl ExclusiveLock {
     /// [`Kind::Locked`] with the process that uses it; [`Damage`](crate::database::Damage) if that is why SQLite can't
     /// open it; else why it could not be opened.
     pub fn take(path: &Path, timeout: Duration, waiting: impl Fn()) -> anyhow::Result<Self> {
-        let _deferral = Deferral::new();
+        let _guard = SignalGuard::new();
         let begun = Instant::now();
         loop {
             let left = timeout.saturating_sub(begun.elapsed());
@@ -55,14 +55,14 @@ impl ExclusiveLock {
                     return Ok(ExclusiveLock {
                         connection,
                         file,
-                        _deferral,
+                        _guard,
                     });
                 }
                 Err(error) if kind(&error) != Kind::Locked => {
                     return Err(error.context(format!("cannot use the library '{}'", path.display())));
                 }
                 Err(_) if begun.elapsed() >= timeout || signals::pending().is_some() => {
-                    return Err(locked(path).into());
+                    return Err(in_use(path).into());
                 }
                 Err(_) => {
                     waiting();
@@ -92,7 +92,7 @@ impl ExclusiveLock {
         let ExclusiveLock {
             connection,
             file: _file,
-            _deferral,
+            _guard,
         } = self;
         connection.close().map_err(|(_, error)| error)
     }
@@ -135,14 +135,14 @@ fn begin(connection: &mut Connection, timeout: Duration) -> anyhow::Result<()> {
 
 /// Makes sure that no other process has a lock on a file that SQLite can't open. Our own connections to it must be
 /// closed.
-pub fn alone(path: &Path) -> anyhow::Result<()> {
+pub fn require_no_holder(path: &Path) -> anyhow::Result<()> {
     let shown = path.display();
     let found = Holder::find(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Kind::Locked.error(format!("another process just moved the library '{shown}' away")),
         _ => anyhow::Error::new(error).context(format!("cannot ask who uses '{shown}'")),
     })?;
     match found {
-        Some(_) => Err(locked(path).into()),
+        Some(_) => Err(in_use(path).into()),
         None => Ok(()),
     }
 }

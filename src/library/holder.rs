@@ -62,7 +62,7 @@ impl fmt::Display for Holder {
 }
 
 /// The error for a library that somebody else uses. It opens and closes the file: our own connections must be closed.
-pub fn locked(path: &Path) -> Failure {
+pub fn in_use(path: &Path) -> Failure {
     let who = match Holder::find(path) {
         Ok(Some(holder)) => format!("{holder} has it open"),
         _ => "another process has it open".into(),

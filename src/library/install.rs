@@ -12,9 +12,9 @@ use rustix::fs::{XattrFlags, fgetxattr, flistxattr, fsetxattr};
 use rustix::io::Errno;
 
 use super::after_commit::after_commit;
-use super::exclusive_lock::alone;
-use super::holder::locked;
-use super::turn::Turn;
+use super::exclusive_lock::require_no_holder;
+use super::holder::in_use;
+use super::restore_lock::RestoreLock;
 use crate::database::{SIDE_FILES, pending_side_file, side_file};
 use crate::failure::Kind;
 use crate::files::{Identity, Temporary, give_to_owner, parent, rename_new, sync_directory};
@@ -51,11 +51,11 @@ pub fn install(
         .context("cannot flush the new library to disk")?;
     let message = format!("cannot put the new library in place at '{}'", path.display());
     let taken = || Kind::Locked.error(format!("{message}: another process just created one"));
-    let _turn = Turn::take(path, timeout).with_context(|| message.clone())?;
+    let _lock = RestoreLock::take(path, timeout).with_context(|| message.clone())?;
     // Again, because the flush may have taken a while.
     match replacing {
         true => {
-            alone(path)?;
+            require_no_holder(path)?;
             // What another restore has put there meanwhile is not what was found damaged.
             if Identity::at(path) != damaged {
                 return Err(Kind::Locked.error(format!("{message}: another process just restored it")));
@@ -67,10 +67,10 @@ pub fn install(
     let aside = Aside::make(path, replacing, time)?;
     // Whoever has got a lock meanwhile would make a log by the name of the new library.
     if let Some(name) = aside.name.as_deref().filter(|_| replacing)
-        && alone(name).is_err()
+        && require_no_holder(name).is_err()
     {
         aside.undo();
-        return Err(locked(path).into());
+        return Err(in_use(path).into());
     }
     if let Err((error, _stage)) = stage.rename_to(path) {
         if error.kind() == io::ErrorKind::AlreadyExists {
@@ -92,12 +92,12 @@ pub fn clear_side_files(path: &Path, time: Time, timeout: Duration) -> anyhow::R
     if path.metadata()?.len() > 0 || pending_side_file(path)?.is_none() {
         return Ok(None);
     }
-    let _turn = Turn::take(path, timeout)?;
+    let _lock = RestoreLock::take(path, timeout)?;
     // Once more: it may be another restore's library by now.
     if path.metadata()?.len() > 0 {
         return Ok(None);
     }
-    alone(path)?;
+    require_no_holder(path)?;
     Ok(Aside::make(path, false, time)?.name)
 }
 

@@ -10,7 +10,7 @@ use anyhow::Context;
 use rusqlite::Connection;
 use rusqlite::limits::Limit;
 
-use super::live::{Live, damaged};
+use super::read_connection::{ReadConnection, damaged};
 use super::snapshot::private_copy;
 use crate::backups::{open_archive, stage};
 use crate::database::{immutable, is_damage, limit_time, too_slow};
@@ -79,7 +79,7 @@ enum Database {
         Connection,
         #[allow(dead_code, reason = "removed when dropped")] Temporary,
     ),
-    Library(Live),
+    Library(ReadConnection),
     /// A copy of the library at a path, whose writers would have to wait while it is read.
     Copy(
         Connection,
@@ -93,7 +93,7 @@ impl Opened {
     /// that, so that no transaction lasts longer than necessary, and `timeout` is for their locks.
     ///
     /// # Errors
-    /// [`Kind::InvalidArchive`], [`Kind::NoSpace`], those of [`Live::open`], or an I/O error, with the operand's name.
+    /// [`Kind::InvalidArchive`], [`Kind::NoSpace`], those of [`ReadConnection::open`], or an I/O error, with the operand's name.
     pub fn both(
         old: Operand,
         new: Operand,
@@ -129,7 +129,7 @@ impl Opened {
     }
 
     fn library(name: String, path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
-        let live = Live::open(path, scratch, timeout)?;
+        let live = ReadConnection::open(path, scratch, timeout)?;
         let database = if live.blocks_nobody()? {
             Database::Library(live)
         } else {

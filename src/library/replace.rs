@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::after_commit::after_commit;
 use super::exclusive_lock::ExclusiveLock;
-use super::live::pages;
+use super::read_connection::pages;
 use crate::database::{HEADER_LEN, Header, JOURNAL, explain, immutable, side_file};
 use crate::failure::{Kind, kind};
 use crate::files::{parent, read_full, require_space, sync_directory};
@@ -140,7 +140,7 @@ pub fn replace(mut lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, work: &W
         Ok(wal) => wal,
         Err(error) => return Err(not_replaced(lock, path, stage, error)),
     };
-    settle(lock, path, stage, wal).map_err(after_commit)
+    checkpoint_and_compare(lock, path, stage, wal).map_err(after_commit)
 }
 
 /// Writes the pages that differ, in the transaction that is open. The order matters: SQLite reads the schema anew after
@@ -302,7 +302,7 @@ fn empty_log(library: &Connection) -> anyhow::Result<()> {
 }
 
 /// Brings the new content from the log into the file, and makes sure that it is that of the stage.
-fn settle(lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, wal: bool) -> anyhow::Result<()> {
+fn checkpoint_and_compare(lock: ExclusiveLock, path: &Path, stage: &Stage<'_>, wal: bool) -> anyhow::Result<()> {
     let library = lock.connection();
     library.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     if wal {

@@ -11,11 +11,11 @@ use anyhow::Context;
 
 use super::after_commit::is_after_commit;
 use super::diff::Counts;
-use super::exclusive_lock::{ExclusiveLock, alone};
-use super::holder::{Holder, locked};
+use super::examine::{examine, library_exists};
+use super::exclusive_lock::{ExclusiveLock, require_no_holder};
+use super::holder::{Holder, in_use};
 use super::install::{clear_side_files, install};
-use super::live::{FileStamp, Live};
-use super::look::{is_there, look};
+use super::read_connection::{DatabaseStamp, ReadConnection};
 use super::replace::{Stage, Work, replace};
 use super::safety_backup::{rehearse_safety_backup, write_safety_backup};
 use super::target::Target;
@@ -24,7 +24,7 @@ use crate::backups::{Staged, stage};
 use crate::database::{Facts, WAL, side_file_size};
 use crate::failure::{Failure, Kind, kind};
 use crate::files::{Identity, NewDirectories, create_directory, parent, require_place, sweep};
-use crate::signals::{self, Deferral};
+use crate::signals::{self, SignalGuard};
 use crate::time::Time;
 
 /// The schema of the VPO that this version was made for: what is assumed where nothing says more.
@@ -132,7 +132,7 @@ fn wait_until_free(library: &Path, request: &Request<'_>) -> anyhow::Result<bool
     let begun = Instant::now();
     let mut waited = false;
     loop {
-        match alone(library) {
+        match require_no_holder(library) {
             Err(error) if kind(&error) == Kind::Locked && begun.elapsed() < request.timeout => {
                 waited = true;
                 signals::check()?;
@@ -155,7 +155,7 @@ pub fn restore(
 ) -> anyhow::Result<(Plan, Outcome)> {
     let path = resolve(request.library)?;
     // Cheap, and before a minute goes into the archive.
-    let beside = match is_there(&path)? {
+    let beside = match library_exists(&path)? {
         true => space_to_open(&path)?,
         false => 0,
     };
@@ -164,15 +164,15 @@ pub fn restore(
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.resources.threads)?;
     (request.watch)(Step::Checking);
-    let mut looked = look(&staged, &path, &request)?;
+    let mut looked = examine(&staged, &path, &request)?;
     // Whoever had it open may have changed what the question is about.
-    if request.asks && is_there(&path)? && wait_until_free(&path, &request)? {
+    if request.asks && library_exists(&path)? && wait_until_free(&path, &request)? {
         (request.watch)(Step::Checking);
-        looked = look(&staged, &path, &request)?;
+        looked = examine(&staged, &path, &request)?;
     }
     let target = looked.target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
-        alone(&path)?;
+        require_no_holder(&path)?;
     }
     let assumed = match &target {
         Target::Library(facts) => facts.schema_version.max(KNOWN_SCHEMA),
@@ -222,9 +222,14 @@ fn place_for_stage(request: &Request<'_>, directory: &Path) -> anyhow::Result<(P
 }
 
 /// Makes the staged database the library.
-fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Request<'_>) -> anyhow::Result<Outcome> {
+fn apply(
+    plan: &mut Plan,
+    staged: Staged,
+    stamp: Option<DatabaseStamp>,
+    request: &Request<'_>,
+) -> anyhow::Result<Outcome> {
     // From here on files are moved and connections are open: a signal waits until all is in order.
-    let _deferral = Deferral::new();
+    let _guard = SignalGuard::new();
     let moved_aside = match plan.target {
         Target::Empty => clear_side_files(&plan.library, (request.clock)(), request.timeout)?,
         _ => None,
@@ -245,7 +250,7 @@ fn apply(plan: &mut Plan, staged: Staged, stamp: Option<FileStamp>, request: &Re
 fn put_in_place(
     plan: &mut Plan,
     staged: Staged,
-    stamp: Option<FileStamp>,
+    stamp: Option<DatabaseStamp>,
     request: &Request<'_>,
     mut outcome: Outcome,
 ) -> anyhow::Result<Outcome> {
@@ -268,7 +273,7 @@ fn put_in_place(
         // It was made while the question was open.
         (_, lock) if matches!(plan.target, Target::Missing) => {
             drop(lock);
-            return Err(locked(&path).into());
+            return Err(in_use(&path).into());
         }
         // Nobody was asked about that, or told what becomes of it.
         (Target::Library(_), lock) if request.asks && !matches!(plan.target, Target::Library(_)) => {
@@ -315,17 +320,17 @@ fn put_in_place(
 /// SQLite can't lock.
 fn occupy(
     path: &Path,
-    stamp: Option<FileStamp>,
+    stamp: Option<DatabaseStamp>,
     request: &Request<'_>,
 ) -> anyhow::Result<(Target, Option<ExclusiveLock>)> {
     let begun = Instant::now();
-    if !is_there(path)? {
+    if !library_exists(path)? {
         return Ok((Target::Missing, None));
     }
     let (target, lock) = match ExclusiveLock::take(path, request.timeout, || request.say_who(path, begun)) {
         Ok(lock) => {
             // What still looks as it did when it was checked and found sound is not checked once more.
-            let known_sound = stamp.is_some() && stamp == Some(FileStamp::of(path)?);
+            let known_sound = stamp.is_some() && stamp == Some(DatabaseStamp::of(path)?);
             (Target::of(lock.connection(), path, known_sound), Some(lock))
         }
         Err(error) => (Target::from_error(error), None),
@@ -371,10 +376,10 @@ fn rehearse(plan: &Plan, staged: &Staged, request: &Request<'_>) -> anyhow::Resu
 }
 
 /// The library, unless it is a file of no bytes.
-fn open_if_any(path: &Path, scratch: &Path) -> anyhow::Result<Option<Live>> {
+fn open_if_any(path: &Path, scratch: &Path) -> anyhow::Result<Option<ReadConnection>> {
     match path.metadata() {
         Ok(meta) if meta.len() == 0 => Ok(None),
-        _ => Live::open_without_trace(path, scratch).map(Some),
+        _ => ReadConnection::open_without_trace(path, scratch).map(Some),
     }
 }
 

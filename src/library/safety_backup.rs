@@ -10,7 +10,7 @@ use crate::files::{NewFile, create_directory, require_place, sweep};
 use crate::signals;
 
 use super::exclusive_lock::ExclusiveLock;
-use super::live::{Live, pages};
+use super::read_connection::{ReadConnection, pages};
 
 /// How many archives are searched for blocks to reuse: somebody is waiting.
 const MAX_TRIES: usize = 4;
@@ -77,7 +77,12 @@ fn newest_archive(directory: &Path) -> Option<Reuse> {
 ///
 /// # Errors
 /// Those of [`write_safety_backup`], as far as can be known in advance.
-pub fn rehearse_safety_backup(live: &Live, facts: &Facts, directory: &Path, archive: &Options) -> anyhow::Result<()> {
+pub fn rehearse_safety_backup(
+    live: &ReadConnection,
+    facts: &Facts,
+    directory: &Path,
+    archive: &Options,
+) -> anyhow::Result<()> {
     let rehearsed = || {
         let mut statement = live
             .connection()

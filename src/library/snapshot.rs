@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::holder::locked;
-use super::live::{Live, damaged, find};
+use super::holder::in_use;
+use super::read_connection::{ReadConnection, damaged, find};
 use super::stats;
 use crate::database::{Facts, immutable, quick_check, stop_when};
 use crate::failure::{Kind, kind};
@@ -45,7 +45,7 @@ pub struct SnapshotOptions {
 /// rollback-journal mode, where that would lock writers out, from a private copy.
 ///
 /// # Errors
-/// As for [`Live::open`]; [`Kind::Usage`] if `out` or the file for the facts is the library or one of its side files,
+/// As for [`ReadConnection::open`]; [`Kind::Usage`] if `out` or the file for the facts is the library or one of its side files,
 /// before anything is written; [`Kind::Database`] if the check finds damage: the end of the stream is missing then.
 pub fn snapshot(
     path: &Path,
@@ -58,14 +58,14 @@ pub fn snapshot(
     if let Some(stats) = &options.stats {
         inputs.refuse(Identity::at(stats), &format!("--stats '{}'", stats.display()))?;
     }
-    let live = Live::open(path, &options.scratch, options.timeout)?;
+    let live = ReadConnection::open(path, &options.scratch, options.timeout)?;
     if live.blocks_nobody()? {
         // Before the facts are counted, which keeps only one core busy.
         let check = match options.check {
-            true => match Live::open_beside(path, &options.scratch, options.timeout) {
+            true => match ReadConnection::open_beside(path, &options.scratch, options.timeout) {
                 Err(error) if kind(&error) == Kind::Locked => {
                     drop(live);
-                    return Err(locked(&find(path)?).into());
+                    return Err(in_use(&find(path)?).into());
                 }
                 second => Some(Check::of_library(second?)?),
             },
@@ -104,7 +104,7 @@ pub fn snapshot(
 /// A snapshot that is being written out.
 struct Stream<W> {
     facts: Facts,
-    outlet: Outlet,
+    outlet: OutputThread,
     watch: W,
 }
 
@@ -121,7 +121,7 @@ impl<W: FnMut(&Facts, usize)> Stream<W> {
             stats::write(path, &facts, inputs, &out)?;
         }
         watch(&facts, 0);
-        let outlet = Outlet::start(out)?;
+        let outlet = OutputThread::start(out)?;
         Ok(Stream { facts, outlet, watch })
     }
 
@@ -137,7 +137,7 @@ impl<W: FnMut(&Facts, usize)> Stream<W> {
 }
 
 /// Copies the pages to a file in `scratch`, as fast as possible.
-pub(super) fn private_copy(live: &Live, scratch: &Path, size: u64) -> anyhow::Result<Temporary> {
+pub(super) fn private_copy(live: &ReadConnection, scratch: &Path, size: u64) -> anyhow::Result<Temporary> {
     require_space(scratch, size)?;
     let failed = || format!("cannot copy the library to '{}'", scratch.display());
     let copy = Temporary::create(scratch).with_context(failed)?;
@@ -171,7 +171,7 @@ struct Check {
 
 impl Check {
     /// Of the library, through a connection of its own.
-    fn of_library(mut live: Live) -> anyhow::Result<Self> {
+    fn of_library(mut live: ReadConnection) -> anyhow::Result<Self> {
         let cancel = Arc::default();
         live.stop_when(Arc::clone(&cancel))?;
         let work = move || {
@@ -215,15 +215,15 @@ impl Check {
 
 /// Writes to `out` from a thread of its own, so that a reader who stalls never keeps the library's connections from
 /// being closed cleanly.
-pub(crate) struct Outlet {
+pub(crate) struct OutputThread {
     full: Option<Sender<Vec<u8>>>,
     free: Receiver<Vec<u8>>,
     thread: Option<JoinHandle<std::io::Result<()>>>,
-    /// What to pass on next. The very last bytes stay here until [`Outlet::finish`].
+    /// What to pass on next. The very last bytes stay here until [`OutputThread::finish`].
     current: Vec<u8>,
 }
 
-impl Outlet {
+impl OutputThread {
     pub(crate) fn start(mut out: File) -> anyhow::Result<Self> {
         let (full, to_write) = channel::<Vec<u8>>();
         let (written, free) = channel();
@@ -240,7 +240,7 @@ impl Outlet {
             }
             close(out)
         });
-        Ok(Outlet {
+        Ok(OutputThread {
             full: Some(full),
             free,
             thread: Some(thread.context("cannot start a thread")?),

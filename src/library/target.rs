@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::live::{FileStamp, Live};
+use super::read_connection::{DatabaseStamp, ReadConnection};
 use crate::database::{Facts, is_damage, quick_check};
 use crate::failure::{Kind, describe};
 
@@ -63,31 +63,31 @@ impl Target {
     /// Looks at the file at `path`, symlinks resolved, as any reader of the library does; this process may have other
     /// connections to it, so that who has it locked is not asked. Also returns its stamp, if it is
     /// a library and stayed as it was meanwhile.
-    pub(super) fn read(path: &Path, scratch: &Path, timeout: Duration) -> (Self, Option<FileStamp>) {
-        Self::read_by(path, || Live::open_beside(path, scratch, timeout))
+    pub(super) fn read(path: &Path, scratch: &Path, timeout: Duration) -> (Self, Option<DatabaseStamp>) {
+        Self::read_by(path, || ReadConnection::open_beside(path, scratch, timeout))
     }
 
     /// The same, so that not even a side file changes.
-    pub(super) fn read_without_trace(path: &Path, scratch: &Path) -> (Self, Option<FileStamp>) {
-        Self::read_by(path, || Live::open_without_trace(path, scratch))
+    pub(super) fn read_without_trace(path: &Path, scratch: &Path) -> (Self, Option<DatabaseStamp>) {
+        Self::read_by(path, || ReadConnection::open_without_trace(path, scratch))
     }
 
-    fn read_by(path: &Path, open: impl Fn() -> anyhow::Result<Live>) -> (Self, Option<FileStamp>) {
+    fn read_by(path: &Path, open: impl Fn() -> anyhow::Result<ReadConnection>) -> (Self, Option<DatabaseStamp>) {
         let look = || {
             match path.metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Target::Missing, None)),
                 Ok(meta) if meta.len() == 0 => return Ok((Target::Empty, None)),
                 _ => {}
             }
-            let before = FileStamp::of(path)?;
+            let before = DatabaseStamp::of(path)?;
             let live = match open() {
                 // What is read without locks may be torn.
-                Err(_) if FileStamp::of(path)? != before => open()?,
+                Err(_) if DatabaseStamp::of(path)? != before => open()?,
                 opened => opened?,
             };
             let target = Target::of(live.connection(), path, false);
             live.close()?;
-            let unchanged = matches!(target, Target::Library(_)) && FileStamp::of(path)? == before;
+            let unchanged = matches!(target, Target::Library(_)) && DatabaseStamp::of(path)? == before;
             Ok((target, unchanged.then_some(before)))
         };
         look().unwrap_or_else(|error| (Self::from_error(error), None))

@@ -10,9 +10,9 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::pipeline::{Ends, Stage, read_from, run};
-use super::{Common, Log};
-use crate::archive::{Glimpse, Level, Metadata, Reusable, Reuse, glimpse};
+use super::pipeline::{Ends, Program, read_from, run};
+use super::{CommonOptions, Log};
+use crate::archive::{Level, Metadata, Reusable, Reuse, TailMetadata, read_tail};
 use crate::backups::{Destination, candidates, estimate, reusable};
 use crate::cli::{self, Reported};
 use crate::database::{Facts, Source, WAL, side_file};
@@ -42,7 +42,7 @@ pub struct BackupOptions {
 }
 
 /// Makes a backup, or in a dry run says what it would be.
-pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
+pub fn backup(common: &CommonOptions, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
     let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
     let inputs = common.inputs(library.as_deref().ok(), &[]);
@@ -78,7 +78,7 @@ pub fn backup(common: &Common, options: &BackupOptions, log: &mut Log) -> anyhow
         read_back(common, file.file())?;
     }
     let archive_size = file.file().metadata().context("cannot look at the archive")?.len();
-    let Glimpse::Blocks(metadata) = glimpse(file.file(), archive_size)? else {
+    let TailMetadata::Blocks(metadata) = read_tail(file.file(), archive_size)? else {
         return Err(Kind::InvalidArchive.error("the archive that was just made is not valid"));
     };
     let made = Made {
@@ -112,7 +112,7 @@ struct Made {
 }
 
 /// The archive whose unchanged blocks the new one copies. If a level is given, everything is compressed at that level.
-fn earlier(common: &Common, options: &BackupOptions, library: &Path) -> Option<(PathBuf, Reuse)> {
+fn earlier(common: &CommonOptions, options: &BackupOptions, library: &Path) -> Option<(PathBuf, Reuse)> {
     if options.no_reuse || options.level_option.is_some() {
         return None;
     }
@@ -131,7 +131,7 @@ fn blocks(file: &File, earlier: Option<(PathBuf, Reuse)>) -> (u32, u32) {
 }
 
 /// Where the backup goes; its directory is created if missing.
-fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Destination> {
+fn destination(common: &CommonOptions, options: &BackupOptions) -> anyhow::Result<Destination> {
     let create = |directory: &Path| {
         let shown = directory.display().to_string();
         let created = create_directory(directory).with_context(|| format!("cannot create the directory '{shown}'"))?;
@@ -162,7 +162,7 @@ fn destination(common: &Common, options: &BackupOptions) -> anyhow::Result<Desti
 }
 
 fn run_pipeline(
-    common: &Common,
+    common: &CommonOptions,
     options: &BackupOptions,
     library: &Path,
     time: Time,
@@ -193,25 +193,25 @@ fn run_pipeline(
     if common.verbose {
         pack.push("--verbose".into());
     }
-    let stages = vec![
-        Stage::new("vpo-snapshot", snapshot)
+    let programs = vec![
+        Program::new("vpo-snapshot", snapshot)
             .with_descriptor("--stats", facts_out)
             .operands([library.to_owned()]),
-        Stage::new("vpo-pack", pack).with_descriptor("--stats", facts_in),
+        Program::new("vpo-pack", pack).with_descriptor("--stats", facts_in),
     ];
     let ends = Ends {
         output,
         capture: !common.progress(),
         ..Ends::default()
     };
-    run(stages, ends, &common.line(), common.verbose).result
+    run(programs, ends, &common.line(), common.verbose).result
 }
 
 /// Runs `vpo-verify` on the archive before it gets its name.
-fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
+fn read_back(common: &CommonOptions, mut file: &File) -> anyhow::Result<()> {
     file.seek(SeekFrom::Start(0)).context("cannot read the archive back")?;
     let input = Some(file.try_clone().context("cannot read the archive back")?);
-    let stage = Stage::new("vpo-verify", ["--quiet".into()]);
+    let program = Program::new("vpo-verify", ["--quiet".into()]);
     let ends = Ends {
         input,
         capture: true,
@@ -221,7 +221,7 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
     };
     let progress = cli::Progress::new(common.progress());
     progress.begin("reading the archive back", None);
-    let verified = run(vec![stage], ends, &common.line(), common.verbose).result;
+    let verified = run(vec![program], ends, &common.line(), common.verbose).result;
     progress.clear();
     verified.map_err(|error| match error.downcast::<Reported>() {
         Ok(reported) => reported.as_own("the archive that was just written can't be verified"),
@@ -230,7 +230,12 @@ fn read_back(common: &Common, mut file: &File) -> anyhow::Result<()> {
 }
 
 /// Twice the estimated archive must fit. If the complete database fits twice, nothing needs to be estimated.
-fn require_room(common: &Common, options: &BackupOptions, library: &Path, directory: &Path) -> anyhow::Result<()> {
+fn require_room(
+    common: &CommonOptions,
+    options: &BackupOptions,
+    library: &Path,
+    directory: &Path,
+) -> anyhow::Result<()> {
     let size = |path: &Path| path.metadata().map_or(0, |meta| meta.len());
     let most = size(library).saturating_add(size(&side_file(library, WAL)));
     if free_space(directory)? >= most.saturating_mul(2) {
@@ -241,11 +246,11 @@ fn require_room(common: &Common, options: &BackupOptions, library: &Path, direct
 }
 
 /// The facts of the library, and the estimated size of its archive.
-fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Result<(Facts, u64)> {
+fn look(common: &CommonOptions, options: &BackupOptions, library: &Path) -> anyhow::Result<(Facts, u64)> {
     let (facts_in, facts_out) = io::pipe().context("cannot make a pipe")?;
     let mut snapshot = common.timeout_option();
     snapshot.push("--no-check".into());
-    let stage = Stage::new("vpo-snapshot", snapshot)
+    let program = Program::new("vpo-snapshot", snapshot)
         .with_descriptor("--stats", facts_out.into())
         .operands([library.to_owned()]);
     let ends = Ends {
@@ -273,13 +278,13 @@ fn look(common: &Common, options: &BackupOptions, library: &Path) -> anyhow::Res
         io::copy(&mut pages, &mut io::sink())?;
         anyhow::Ok((facts, estimated))
     };
-    let (looked, result) = read_from(stage, ends, &common.line(), common.verbose, look)?;
+    let (looked, result) = read_from(program, ends, &common.line(), common.verbose, look)?;
     result?;
     looked.context("cannot read what vpo-snapshot writes")
 }
 
 fn dry_run(
-    common: &Common,
+    common: &CommonOptions,
     options: &BackupOptions,
     library: &Path,
     destination: &Destination,
@@ -323,7 +328,7 @@ fn dry_run(
     Ok(0)
 }
 
-fn report(common: &Common, options: &BackupOptions, path: &Path, made: &Made, log: &Log) -> anyhow::Result<()> {
+fn report(common: &CommonOptions, options: &BackupOptions, path: &Path, made: &Made, log: &Log) -> anyhow::Result<()> {
     let Made {
         archive_size,
         metadata,

@@ -7,7 +7,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Common, Meant, backups_in, elsewhere, none_of, selected};
+use super::{CommonOptions, Meant, backups_in, elsewhere, none_of, selected};
 use crate::backups::{Backup, Selector};
 use crate::cli::{self, CommandLine, Table};
 use crate::database::Source;
@@ -26,7 +26,7 @@ const SHARE: usize = 5;
 /// # Errors
 /// [`Kind::Usage`] where nobody can be asked; [`Kind::NotFound`] where there are no backups; [`Kind::Declined`] after an
 /// empty line, or at the end of the input.
-pub fn ask_which(common: &Common, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
+pub fn ask_which(common: &CommonOptions, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
     let usage = || {
         let latest = common.line().arg("restore").arg("latest");
         Kind::Usage
@@ -85,7 +85,7 @@ pub fn ask_which(common: &Common, again: &dyn Fn(&Path) -> CommandLine) -> anyho
 }
 
 /// The backup that `latest` means, where nobody has to be asked.
-fn latest<'a>(common: &Common, listed: &'a [Backup]) -> anyhow::Result<Option<&'a Backup>> {
+fn latest<'a>(common: &CommonOptions, listed: &'a [Backup]) -> anyhow::Result<Option<&'a Backup>> {
     let (library, now) = (common.library()?, Time::now());
     let here = Source::of(&library);
     let candidates = Selector::Latest.candidates(listed, here.as_ref(), now);

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::pipeline::{Ends, Stage, run};
-use super::{Common, meant};
+use super::pipeline::{Ends, Program, run};
+use super::{CommonOptions, meant};
 use crate::cli::{self, Reported};
 
 /// The options of `diff`.
@@ -19,7 +19,7 @@ pub struct DiffOptions {
 }
 
 /// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
-pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
+pub fn diff(common: &CommonOptions, options: &DiffOptions) -> anyhow::Result<u8> {
     let line = || common.line().arg("diff");
     let old = options.old.as_deref().unwrap_or(Path::new("latest"));
     let again = |old: &Path| match &options.new {
@@ -37,11 +37,11 @@ pub fn diff(common: &Common, options: &DiffOptions) -> anyhow::Result<u8> {
     }
     let ends = Ends {
         capture: !cli::is_terminal(std::io::stderr()),
-        documented: common.json,
+        json_printed: common.json,
         ..Ends::default()
     };
-    let stage = Stage::new("vpo-diff", args).operands([old, new]);
-    match run(vec![stage], ends, &common.line(), common.verbose).result {
+    let program = Program::new("vpo-diff", args).operands([old, new]);
+    match run(vec![program], ends, &common.line(), common.verbose).result {
         Ok(()) => Ok(0),
         // No failure: there are differences.
         Err(error)

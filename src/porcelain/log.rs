@@ -14,7 +14,7 @@ use crate::archive::Metadata;
 use crate::cli;
 use crate::failure;
 use crate::files::{Identity, Inputs};
-use crate::signals::{self, Deferral};
+use crate::signals::{self, SignalGuard};
 use crate::time::Time;
 
 /// What is known about one run, and where to write it.
@@ -26,7 +26,7 @@ pub struct Log {
     prepared: Option<Entry>,
     entry: Arc<Mutex<Option<Entry>>>,
     restored: bool,
-    deferral: Option<Deferral>,
+    guard: Option<SignalGuard>,
 }
 
 struct Entry {
@@ -79,7 +79,7 @@ impl Log {
             prepared,
             entry,
             restored: false,
-            deferral: None,
+            guard: None,
         }
     }
 
@@ -129,7 +129,7 @@ impl Log {
 
     /// From here to the end of the command signals wait: what was done is reported first.
     pub fn hold(&mut self) {
-        self.deferral.get_or_insert_with(Deferral::new);
+        self.guard.get_or_insert_with(SignalGuard::new);
     }
 
     /// Notes how many blocks an archive has, and how many of them were reused.

@@ -34,7 +34,7 @@ use crate::time::Time;
 
 /// What all commands have in common.
 #[derive(Clone, Debug, Default)]
-pub struct Common {
+pub struct CommonOptions {
     /// `--db`
     pub db: Option<PathBuf>,
     /// `--backup-dir`, or for `backups` also `--path`
@@ -49,7 +49,7 @@ pub struct Common {
     pub timeout: Option<Duration>,
 }
 
-impl Common {
+impl CommonOptions {
     fn library(&self) -> anyhow::Result<PathBuf> {
         cli::library(self.db.clone())
     }
@@ -117,7 +117,7 @@ struct Meant {
 /// # Errors
 /// [`Kind::NotFound`] if no backup is `latest`, `replaced` or of the day; [`Kind::Declined`] if only other libraries
 /// have one and nobody can be asked.
-fn meant(common: &Common, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
+fn meant(common: &CommonOptions, operand: &Path, again: &dyn Fn(&Path) -> CommandLine) -> anyhow::Result<Meant> {
     if operand == Path::new("-") {
         cli::require_input()?;
     }
@@ -152,7 +152,7 @@ fn backups_in(directory: &Path) -> anyhow::Result<Vec<Backup>> {
 
 /// The one of `backups`, a listing, that a selector means; `operand` is what was said.
 fn selected(
-    common: &Common,
+    common: &CommonOptions,
     selector: &Selector,
     backups: &[Backup],
     operand: &Path,
@@ -192,7 +192,7 @@ fn listed(directory: &Path, name: &Path) -> Option<PathBuf> {
     Some(directory.join(file)).filter(|path| path.is_file())
 }
 
-fn none_of(common: &Common, operand: &Path, directory: &Path) -> anyhow::Error {
+fn none_of(common: &CommonOptions, operand: &Path, directory: &Path) -> anyhow::Error {
     let shown = directory.display();
     let message = match operand.to_str() {
         Some("latest") => format!("there are no backups in '{shown}'"),

@@ -17,14 +17,14 @@ use super::trace::shown;
 use crate::cli::{self, CommandLine, Reported, Told};
 use crate::failure::Kind;
 use crate::files::uninterrupted;
-use crate::signals::{self, Deferral};
+use crate::signals::{self, SignalGuard};
 
 /// How much a program may say, in bytes: an error line, or a warning or two.
 const MAX_MESSAGES: usize = 64 * 1024;
 
 /// A program of the pipeline and its arguments.
-pub struct Stage {
-    pub(super) program: &'static str,
+pub struct Program {
+    pub(super) name: &'static str,
     pub(super) words: Vec<Word>,
     /// The option and the descriptor that the program finds as `/dev/fd/N`.
     inherited: Option<(&'static str, OwnedFd)>,
@@ -36,11 +36,11 @@ pub(super) enum Word {
     Path(PathBuf),
 }
 
-impl Stage {
+impl Program {
     /// A sibling program with its options.
-    pub fn new(program: &'static str, options: impl IntoIterator<Item = OsString>) -> Self {
-        Stage {
-            program,
+    pub fn new(name: &'static str, options: impl IntoIterator<Item = OsString>) -> Self {
+        Program {
+            name,
             words: options.into_iter().map(Word::Plain).collect(),
             inherited: None,
         }
@@ -77,14 +77,14 @@ pub struct Ends {
     /// Read what the first program has to say instead of letting it write to our stderr. Then it can't draw or ask.
     pub capture: bool,
     /// The last program prints a JSON document on our standard output, even if it fails.
-    pub documented: bool,
+    pub json_printed: bool,
     /// Leave it to the caller to say why it failed.
     pub untold: bool,
 }
 
 /// How a pipeline ended.
 pub struct Ended {
-    /// [`Reported`] for the first stage that failed for a reason of its own.
+    /// [`Reported`] for the first program that failed for a reason of its own.
     pub result: anyhow::Result<()>,
     /// The library was replaced, whatever happened afterwards.
     pub restored: bool,
@@ -110,17 +110,17 @@ struct Finished {
     told: Told,
 }
 
-/// Runs the stages, each one's output the next one's input, and waits for all of them. Signals are passed on to them.
+/// Runs the programs, each one's output the next one's input, and waits for all of them. Signals are passed on to them.
 /// `line` is how the person would continue: `vpo-library` with the options of this run.
-pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) -> Ended {
+pub fn run(programs: Vec<Program>, ends: Ends, line: &CommandLine, verbose: bool) -> Ended {
     if verbose {
-        cli::note(&shown(&stages));
+        cli::note(&shown(&programs));
     }
-    let _deferral = Deferral::new();
-    let (documented, untold) = (ends.documented, ends.untold);
+    let _guard = SignalGuard::new();
+    let (json_printed, untold) = (ends.json_printed, ends.untold);
     let mut running = Vec::new();
     // If one can't be started, those before it find their pipe closed and end by themselves.
-    let spawned = spawn_all(stages, ends, line, &mut running);
+    let spawned = spawn_all(programs, ends, line, &mut running);
     let listened = listen(&mut running);
     let finished: anyhow::Result<Vec<_>> = running.into_iter().map(Running::wait).collect();
     let restored = finished.as_ref().is_ok_and(|all| all.iter().any(|f| f.told.restored));
@@ -129,7 +129,7 @@ pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) ->
         if !restored {
             signals::check()?;
         }
-        first_failure(finished, documented, untold)?;
+        first_failure(finished, json_printed, untold)?;
         Ok(signals::check()?)
     });
     Ended { result, restored }
@@ -137,7 +137,7 @@ pub fn run(stages: Vec<Stage>, ends: Ends, line: &CommandLine, verbose: bool) ->
 
 /// Runs one program and returns what it wrote to its standard output, even if it failed. `ends` say the rest.
 pub fn output_of(
-    stage: Stage,
+    program: Program,
     ends: Ends,
     line: &CommandLine,
     verbose: bool,
@@ -146,13 +146,13 @@ pub fn output_of(
         let mut output = Vec::new();
         reader.read_to_end(&mut output).map(|_| output)
     };
-    let (output, result) = read_from(stage, ends, line, verbose, read)?;
+    let (output, result) = read_from(program, ends, line, verbose, read)?;
     Ok((output.context("cannot read what a program writes")?, result))
 }
 
 /// Runs one program, lets `read` have its standard output meanwhile, and gives what that found and how the program ended.
 pub fn read_from<T: Send>(
-    stage: Stage,
+    program: Program,
     ends: Ends,
     line: &CommandLine,
     verbose: bool,
@@ -166,18 +166,18 @@ pub fn read_from<T: Send>(
     thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || read(reader));
         let thread = thread.context("cannot start a thread")?;
-        let ended = run(vec![stage], ends, line, verbose);
+        let ended = run(vec![program], ends, line, verbose);
         let found = thread.join();
         let found = found.map_err(|_| Kind::Failed.error("reading what a program writes was cut short"))?;
         Ok((found, ended.result))
     })
 }
 
-fn spawn_all(stages: Vec<Stage>, ends: Ends, line: &CommandLine, running: &mut Vec<Running>) -> anyhow::Result<()> {
-    let last = stages.len().saturating_sub(1);
+fn spawn_all(programs: Vec<Program>, ends: Ends, line: &CommandLine, running: &mut Vec<Running>) -> anyhow::Result<()> {
+    let last = programs.len().saturating_sub(1);
     let mut input = ends.input.map_or(Stdio::inherit(), Stdio::from);
     let mut output = Some(ends.output.map_or(Stdio::inherit(), Stdio::from));
-    for (i, stage) in stages.into_iter().enumerate() {
+    for (i, program) in programs.into_iter().enumerate() {
         let stdout = if i == last {
             output.take().unwrap_or_else(Stdio::inherit)
         } else {
@@ -187,31 +187,31 @@ fn spawn_all(stages: Vec<Stage>, ends: Ends, line: &CommandLine, running: &mut V
             true => Stdio::piped(),
             false => Stdio::inherit(),
         };
-        let mut started = spawn(stage, line, [input, stdout, stderr])?;
+        let mut started = spawn(program, line, [input, stdout, stderr])?;
         input = started.child.stdout.take().map_or(Stdio::null(), Stdio::from);
         running.push(started);
     }
     Ok(())
 }
 
-fn spawn(stage: Stage, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) -> anyhow::Result<Running> {
+fn spawn(program: Program, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) -> anyhow::Result<Running> {
     let (told, tells) = io::pipe().context("cannot make a pipe")?;
-    let path = sibling(stage.program);
+    let path = sibling(program.name);
     let mut command = Command::new(&path);
-    if let Some((option, descriptor)) = &stage.inherited {
+    if let Some((option, descriptor)) = &program.inherited {
         pass_on(descriptor)?;
         command.arg(option).arg(format!("/dev/fd/{}", descriptor.as_raw_fd()));
     }
     pass_on(&tells)?;
     command.env(cli::CALLER_VARIABLE, cli::caller_value(tells.as_raw_fd(), line));
-    let words = stage.words.iter().map(|word| match word {
+    let words = program.words.iter().map(|word| match word {
         Word::Plain(text) => text.as_os_str(),
         Word::Path(path) => path.as_os_str(),
     });
     command.args(words).stdin(stdin).stdout(stdout).stderr(stderr);
     let child = command.spawn();
     // Closed before the next program starts, which must not inherit them.
-    drop((stage.inherited, tells));
+    drop((program.inherited, tells));
     let mut child = child.map_err(|error| {
         Kind::Failed
             .because(format!("cannot run '{}'", path.display()))
@@ -220,7 +220,7 @@ fn spawn(stage: Stage, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) 
     })?;
     signals::register_child(child.id());
     Ok(Running {
-        program: stage.program,
+        program: program.name,
         stderr: child.stderr.take(),
         child,
         messages: Vec::new(),
@@ -284,7 +284,7 @@ impl Running {
 
 /// Prints what the programs said, but of several errors only that of the first program in the pipeline that failed for
 /// a reason of its own.
-fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) -> anyhow::Result<()> {
+fn first_failure(mut finished: Vec<Finished>, json_printed: bool, untold: bool) -> anyhow::Result<()> {
     let failed: Vec<usize> = (0..finished.len()).filter(|i| !finished[*i].status.success()).collect();
     let own = |i: &&usize| finished[**i].status.signal() != Some(SIGPIPE);
     let first = failed.iter().find(own).copied();
@@ -322,7 +322,7 @@ fn first_failure(mut finished: Vec<Finished>, documented: bool, untold: bool) ->
         status: code,
         message,
         hint: told.hint,
-        documented,
+        json_printed,
     }
     .into())
 }

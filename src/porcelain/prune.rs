@@ -10,12 +10,12 @@ use anyhow::Context;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::pipeline::{Ends, Stage, output_of};
-use super::{Common, Log};
-use crate::backups::{BackupName, Removal, Rules, Stamp, remove};
+use super::pipeline::{Ends, Program, output_of};
+use super::{CommonOptions, Log};
+use crate::backups::{BackupName, Removal, Rules, remove};
 use crate::cli::{self, Reported};
 use crate::failure::{Kind, describe};
-use crate::files::flush_directory;
+use crate::files::{FileStamp, flush_directory};
 use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -73,7 +73,7 @@ impl Row {
 }
 
 /// Removes the backups that no rule keeps, or in a dry run says which.
-pub fn prune(common: &Common, options: &PruneOptions, log: &mut Log) -> anyhow::Result<u8> {
+pub fn prune(common: &CommonOptions, options: &PruneOptions, log: &mut Log) -> anyhow::Result<u8> {
     if options.rules.is_empty() {
         let example = "prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
         return Err(Kind::Usage
@@ -125,7 +125,7 @@ pub fn prune(common: &Common, options: &PruneOptions, log: &mut Log) -> anyhow::
 }
 
 /// What `vpo-ls-backups` says of each backup, the newest first.
-fn list(common: &Common, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
+fn list(common: &CommonOptions, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
     #[derive(Deserialize)]
     struct Listing {
         backups: Vec<Row>,
@@ -133,16 +133,16 @@ fn list(common: &Common, options: &PruneOptions) -> anyhow::Result<Vec<Row>> {
     let mut args: Vec<OsString> = vec!["--json".into()];
     args.extend(common.passed_on(false));
     args.extend(cli::keep_options(&options.rules));
-    let mut stage = Stage::new("vpo-ls-backups", args);
+    let mut program = Program::new("vpo-ls-backups", args);
     // If nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
-        stage = stage.path_option("--path", directory);
+        program = program.path_option("--path", directory);
     }
     let ends = Ends {
         capture: true,
         ..Ends::default()
     };
-    let (document, listed) = output_of(stage, ends, &common.line(), common.verbose)?;
+    let (document, listed) = output_of(program, ends, &common.line(), common.verbose)?;
     listed?;
     let listing: Listing = serde_json::from_slice(&document).context("cannot read what vpo-ls-backups prints")?;
     Ok(listing.backups)
@@ -195,7 +195,7 @@ fn line(row: &Row, with_source: bool) -> String {
 ///
 /// # Errors
 /// With the status of `vpo-verify`, unless all are.
-fn verify(common: &Common, directory: &Path, rows: &[Row]) -> anyhow::Result<()> {
+fn verify(common: &CommonOptions, directory: &Path, rows: &[Row]) -> anyhow::Result<()> {
     let newest = rows.iter().filter(|row| row.is_newest()).chain(newest_unreadable(rows));
     let paths: Vec<PathBuf> = newest.map(|row| directory.join(&row.filename)).collect();
     let status = |error: &anyhow::Error| error.downcast_ref::<Reported>().map(|reported| reported.status);
@@ -225,7 +225,7 @@ fn verify(common: &Common, directory: &Path, rows: &[Row]) -> anyhow::Result<()>
 }
 
 /// Runs `vpo-verify`, and leaves it to the caller to say how that ended.
-fn verify_with(common: &Common, paths: &[PathBuf], database_check: bool) -> anyhow::Result<()> {
+fn verify_with(common: &CommonOptions, paths: &[PathBuf], database_check: bool) -> anyhow::Result<()> {
     // Its report is not ours; what is wrong comes with its error.
     let mut args: Vec<OsString> = vec!["--json".into()];
     args.extend(common.passed_on(false));
@@ -235,13 +235,13 @@ fn verify_with(common: &Common, paths: &[PathBuf], database_check: bool) -> anyh
     if !database_check {
         args.push("--no-database-check".into());
     }
-    let stage = Stage::new("vpo-verify", args).operands(paths.iter().cloned());
+    let program = Program::new("vpo-verify", args).operands(paths.iter().cloned());
     let ends = Ends {
         capture: !common.progress(),
         untold: true,
         ..Ends::default()
     };
-    output_of(stage, ends, &common.line(), common.verbose)?.1
+    output_of(program, ends, &common.line(), common.verbose)?.1
 }
 
 /// A backup newer than all that are counted that can't be read: it may be the newest of any library. One dated ahead
@@ -278,7 +278,7 @@ fn emptied(rows: &[Row], one_source: bool) -> Option<String> {
 /// # Errors
 /// [`Kind::Declined`] if the answer is no, or nobody can be asked; with `--yes` if there is a doubt.
 fn confirm(
-    common: &Common,
+    common: &CommonOptions,
     options: &PruneOptions,
     go: &[&Row],
     bytes: u64,
@@ -326,7 +326,7 @@ struct Outcome<'a> {
 
 impl<'a> Outcome<'a> {
     fn remove(&mut self, directory: &File, row: &'a Row) {
-        let stamp = Stamp {
+        let stamp = FileStamp {
             regular: true,
             device: row.device,
             inode: row.inode,
@@ -360,7 +360,7 @@ impl<'a> Outcome<'a> {
     }
 }
 
-fn would_remove(common: &Common, go: &[&Row], stay: &[&Row], bytes: u64) -> anyhow::Result<u8> {
+fn would_remove(common: &CommonOptions, go: &[&Row], stay: &[&Row], bytes: u64) -> anyhow::Result<u8> {
     if common.json {
         cli::print_json(&json!({
             "dry_run": true,
@@ -372,7 +372,7 @@ fn would_remove(common: &Common, go: &[&Row], stay: &[&Row], bytes: u64) -> anyh
     Ok(0)
 }
 
-fn report(common: &Common, outcome: &Outcome, stay: &[&Row], log: &mut Log) -> anyhow::Result<u8> {
+fn report(common: &CommonOptions, outcome: &Outcome, stay: &[&Row], log: &mut Log) -> anyhow::Result<u8> {
     let kept: Vec<&Row> = stay.iter().chain(&outcome.stayed).copied().collect();
     let names = outcome.removed.iter().map(|row| row.filename.clone()).collect();
     log.pruned(names, kept.len(), outcome.freed);
@@ -398,7 +398,7 @@ fn report(common: &Common, outcome: &Outcome, stay: &[&Row], log: &mut Log) -> a
             status: Kind::Failed.code(),
             message: first["error"].as_str().unwrap_or_default().to_owned(),
             hint: None,
-            documented: true,
+            json_printed: true,
         }
         .into()),
     }

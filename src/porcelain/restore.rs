@@ -5,9 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::choice::ask_which;
-use super::pipeline::{Ends, Stage, run};
-use super::{Common, Log, Meant, meant};
-use crate::archive::{Glimpse, glimpse};
+use super::pipeline::{Ends, Program, run};
+use super::{CommonOptions, Log, Meant, meant};
+use crate::archive::{TailMetadata, read_tail};
 use crate::cli::{self, CommandLine, Reported};
 use crate::failure::Kind;
 
@@ -27,7 +27,7 @@ pub struct RestoreOptions {
 }
 
 /// Restores a backup, or in a dry run says what that would do.
-pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyhow::Result<u8> {
+pub fn restore(common: &CommonOptions, options: &RestoreOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
     log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
     let library = library?;
@@ -38,13 +38,13 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     let ends = Ends {
         // On a terminal it may have to ask.
         capture: !cli::is_terminal(io::stderr()),
-        documented: common.json,
+        json_printed: common.json,
         ..Ends::default()
     };
-    let stage = stage(common, options, &library)?.operands([path]);
+    let program = program(common, options, &library)?.operands([path]);
     // Whether the library was replaced is written into the log, whatever signal comes.
     log.hold();
-    let ended = run(vec![stage], ends, &common.line(), common.verbose);
+    let ended = run(vec![program], ends, &common.line(), common.verbose);
     if ended.restored {
         log.restored();
     }
@@ -57,7 +57,7 @@ pub fn restore(common: &Common, options: &RestoreOptions, log: &mut Log) -> anyh
     ended.result.map(|()| 0)
 }
 
-fn stage(common: &Common, options: &RestoreOptions, library: &Path) -> anyhow::Result<Stage> {
+fn program(common: &CommonOptions, options: &RestoreOptions, library: &Path) -> anyhow::Result<Program> {
     let mut args = common.passed_on(true);
     args.extend(common.timeout_option());
     for (wanted, option) in [
@@ -73,15 +73,15 @@ fn stage(common: &Common, options: &RestoreOptions, library: &Path) -> anyhow::R
     if let Some(schema) = &options.current_schema {
         args.extend(["--current-schema".into(), schema.clone()]);
     }
-    let stage = Stage::new("vpo-unpack-restore", args).path_option("--db", library);
+    let program = Program::new("vpo-unpack-restore", args).path_option("--db", library);
     Ok(match options.no_safety_backup {
-        true => stage,
-        false => stage.path_option("--safety-dir", common.backup_directory()?),
+        true => program,
+        false => program.path_option("--safety-dir", common.backup_directory()?),
     })
 }
 
 /// The same command once more, but for the backup and for consent.
-fn again(common: &Common, options: &RestoreOptions) -> CommandLine {
+fn again(common: &CommonOptions, options: &RestoreOptions) -> CommandLine {
     let mut line = common.line().arg("restore");
     if options.no_safety_backup {
         line = line.arg("--no-safety-backup");
@@ -93,7 +93,7 @@ fn again(common: &Common, options: &RestoreOptions) -> CommandLine {
 }
 
 /// The backup that is meant.
-fn choose(common: &Common, options: &RestoreOptions) -> anyhow::Result<Meant> {
+fn choose(common: &CommonOptions, options: &RestoreOptions) -> anyhow::Result<Meant> {
     match &options.backup {
         Some(operand) => meant(common, operand, &|path| again(common, options).path(path)),
         None => ask_which(common, &|path| again(common, options).path(path)),
@@ -104,7 +104,7 @@ fn choose(common: &Common, options: &RestoreOptions) -> anyhow::Result<Meant> {
 fn note_archive(backup: &Path, log: &Log) {
     if let Ok(file) = crate::backups::open_regular(backup)
         && let Ok(size) = file.metadata().map(|meta| meta.len())
-        && let Ok(Glimpse::Blocks(metadata)) = glimpse(&file, size)
+        && let Ok(TailMetadata::Blocks(metadata)) = read_tail(&file, size)
     {
         log.archive(size, &metadata);
     }

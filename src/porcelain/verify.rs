@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::pipeline::{Ends, Stage, run};
-use super::{Common, Log, meant};
+use super::pipeline::{Ends, Program, run};
+use super::{CommonOptions, Log, meant};
 use crate::cli;
 use crate::database::Source;
 use crate::failure::{Kind, kind};
@@ -23,7 +23,7 @@ pub struct VerifyOptions {
 }
 
 /// Verifies the named backups, the newest of the list, or every backup in the backup directory.
-pub fn verify(common: &Common, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
+pub fn verify(common: &CommonOptions, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
     log.protect(&common.inputs(None, &options.backups))?;
     let mut args = common.passed_on(true);
     if options.full {
@@ -45,17 +45,17 @@ pub fn verify(common: &Common, options: &VerifyOptions, log: &mut Log) -> anyhow
         _ if options.newest.is_some() => log.backup(&common.backup_directory()?),
         _ => {}
     }
-    let stage = Stage::new("vpo-verify", args).operands(paths);
+    let program = Program::new("vpo-verify", args).operands(paths);
     let ends = Ends {
         capture: !cli::is_terminal(std::io::stderr()),
-        documented: common.json,
+        json_printed: common.json,
         ..Ends::default()
     };
-    let ended = run(vec![stage], ends, &common.line(), common.verbose);
+    let ended = run(vec![program], ends, &common.line(), common.verbose);
     ended.result.map(|()| 0)
 }
 
-fn whole_directory(common: &Common) -> anyhow::Result<PathBuf> {
+fn whole_directory(common: &CommonOptions) -> anyhow::Result<PathBuf> {
     let directory = common.backup_directory()?;
     if !directory.is_dir() {
         let message = format!("there is no backup directory '{}'", directory.display());
@@ -67,7 +67,7 @@ fn whole_directory(common: &Common) -> anyhow::Result<PathBuf> {
 }
 
 /// The newest backups of the list.
-fn newest(common: &Common, count: usize) -> anyhow::Result<Vec<PathBuf>> {
+fn newest(common: &CommonOptions, count: usize) -> anyhow::Result<Vec<PathBuf>> {
     let directory = whole_directory(common)?;
     let backups = crate::backups::list(&directory)?;
     if backups.is_empty() {
@@ -78,23 +78,23 @@ fn newest(common: &Common, count: usize) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Lists the backups in the backup directory.
-pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8> {
+pub fn backups(common: &CommonOptions, max_age: Option<Duration>) -> anyhow::Result<u8> {
     let mut args: Vec<OsString> = Vec::new();
     for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
         if wanted {
             args.push(option.into());
         }
     }
-    let mut stage = Stage::new("vpo-ls-backups", args);
+    let mut program = Program::new("vpo-ls-backups", args);
     // If nobody named one, a missing directory is not an error: the program finds the default by the same rule.
     if let Some(directory) = &common.backup_directory {
-        stage = stage.path_option("--path", directory);
+        program = program.path_option("--path", directory);
     }
     let ends = Ends {
-        documented: common.json,
+        json_printed: common.json,
         ..Ends::default()
     };
-    run(vec![stage], ends, &common.line(), common.verbose).result?;
+    run(vec![program], ends, &common.line(), common.verbose).result?;
     match max_age {
         Some(age) => require_recent(common, age),
         None => Ok(0),
@@ -102,7 +102,7 @@ pub fn backups(common: &Common, max_age: Option<Duration>) -> anyhow::Result<u8>
 }
 
 /// Fails unless a backup of this library, or of unknown source, is younger than `age`: those of others prove nothing.
-fn require_recent(common: &Common, age: Duration) -> anyhow::Result<u8> {
+fn require_recent(common: &CommonOptions, age: Duration) -> anyhow::Result<u8> {
     let mut backups = match crate::backups::list(&common.backup_directory()?) {
         Err(error) if kind(&error) == Kind::NotFound => Vec::new(),
         listed => listed?,

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
-use vpo_library::archive::{Glimpse, Layout, Metadata, Reader, glimpse};
+use vpo_library::archive::{Layout, Metadata, Reader, TailMetadata, read_tail};
 use vpo_library::database::Header;
 use vpo_library::failure::{Kind, kind};
 
@@ -97,9 +97,9 @@ fn full(bytes: &[u8], content: &mut Vec<u8>) -> Option<Metadata> {
 /// a plain archive.
 fn tail(path: &std::path::Path, bytes: &[u8], full: Option<&Metadata>) -> Option<Metadata> {
     write(path, bytes);
-    let seen = match glimpse(&std::fs::File::open(path).unwrap(), bytes.len() as u64) {
-        Ok(Glimpse::Blocks(metadata)) => Some(*metadata),
-        Ok(Glimpse::Other) => {
+    let seen = match read_tail(&std::fs::File::open(path).unwrap(), bytes.len() as u64) {
+        Ok(TailMetadata::Blocks(metadata)) => Some(*metadata),
+        Ok(TailMetadata::Other) => {
             let flags = bytes.get(3).is_some_and(|flags| flags & 4 != 0);
             assert!(full.is_none() || !flags, "blocks, and taken for something else");
             None

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::archive::{Layout, Metadata};
-use crate::backups::{Flaw, Stamp, Summary};
+use crate::backups::{Flaw, Summary};
+use crate::files::FileStamp;
 
 const NOW: &str = "2026-11-21T12:00:00Z";
 /// What the archives say of themselves does not matter here.
@@ -33,7 +34,7 @@ fn backup(words: &str) -> Backup {
         number: 1,
         standard_name: true,
         source: Some(source("here")),
-        stamp: Stamp {
+        stamp: FileStamp {
             regular: true,
             device: 1,
             inode: 1,

@@ -9,9 +9,9 @@ use std::thread;
 
 /// A fixed number of threads that all turn a `T` into an `R`.
 ///
-/// The caller bounds what is in flight, and with it the memory: it submits while [`Ordered::has_room`], and takes one
+/// The caller bounds what is in flight, and with it the memory: it submits while [`OrderedPool::has_room`], and takes one
 /// result otherwise. The threads end when this is dropped.
-pub struct Ordered<T, R> {
+pub struct OrderedPool<T, R> {
     jobs: Sender<(u64, T)>,
     results: Receiver<(u64, R)>,
     /// Results from number `first` on, as far as jobs were submitted; `None` for jobs still being worked on.
@@ -20,7 +20,7 @@ pub struct Ordered<T, R> {
     limit: usize,
 }
 
-impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
+impl<T: Send + 'static, R: Send + 'static> OrderedPool<T, R> {
     /// Starts `threads` threads. `worker` makes the function that each of them runs, with its own state.
     ///
     /// # Errors
@@ -51,7 +51,7 @@ impl<T: Send + 'static, R: Send + 'static> Ordered<T, R> {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Ordered {
+        Ok(OrderedPool {
             jobs,
             results,
             window: VecDeque::new(),
@@ -116,7 +116,7 @@ mod tests {
     fn results_come_in_order() {
         for threads in [1, 2, 7] {
             let threads = NonZero::new(threads).unwrap();
-            let mut pool = Ordered::start(threads, || {
+            let mut pool = OrderedPool::start(threads, || {
                 |n: u64| {
                     thread::sleep(std::time::Duration::from_micros(n * 7919 % 97));
                     n

@@ -10,18 +10,18 @@ const STEP: u64 = 4 * 1024 * 1024;
 /// minute later, and the flush waits for all of it.
 ///
 /// It is advice: it causes no error, and loses none, as flushing now and then would.
-pub struct WriteBehind {
+pub struct Writeback {
     file: File,
     /// Where the next byte goes, and how far writing has begun; `None` for anything but a regular file.
     at: Option<(u64, u64)>,
 }
 
-impl WriteBehind {
+impl Writeback {
     /// Writes to `file` from its position; to a pipe or device as if this type were not there.
     pub fn new(mut file: File) -> Self {
         let regular = file.metadata().is_ok_and(|meta| meta.is_file());
         let at = regular.then(|| file.stream_position().ok()).flatten();
-        WriteBehind {
+        Writeback {
             file,
             at: at.map(|at| (at, at)),
         }
@@ -33,7 +33,7 @@ impl WriteBehind {
     }
 }
 
-impl Write for WriteBehind {
+impl Write for Writeback {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.file.write(bytes)?;
         if let Some((end, begun)) = &mut self.at {

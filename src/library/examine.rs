@@ -15,9 +15,9 @@ use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
 use super::diff::{Comparison, Counts};
-use super::exclusive_lock::alone;
-use super::holder::locked;
-use super::live::{FileStamp, Live};
+use super::exclusive_lock::require_no_holder;
+use super::holder::in_use;
+use super::read_connection::{DatabaseStamp, ReadConnection};
 use super::restore::Request;
 use super::target::Target;
 use crate::backups::Staged;
@@ -30,13 +30,13 @@ use crate::signals;
 const GRACE: Duration = Duration::from_secs(3);
 
 /// What was found.
-pub struct Looked {
+pub struct Findings {
     /// What the staged database says of itself.
     pub backup: Facts,
     /// What is where the library belongs.
     pub target: Target,
     /// How it looked when it was found sound.
-    pub stamp: Option<FileStamp>,
+    pub stamp: Option<DatabaseStamp>,
     /// How many files the backup knows differently, from the library to the backup; `None` where there is no question, or
     /// it could not be told in time.
     pub difference: Option<Counts>,
@@ -46,7 +46,7 @@ pub struct Looked {
 ///
 /// # Errors
 /// Those of [`Staged::check`]; [`Kind::Locked`] in a dry run.
-pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Result<Looked> {
+pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Result<Findings> {
     let Request {
         dry_run,
         scratch,
@@ -58,8 +58,8 @@ pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Resu
         if !dry_run {
             return Ok(Target::read(path, scratch, timeout));
         }
-        if is_there(path)? {
-            alone(path)?;
+        if library_exists(path)? {
+            require_no_holder(path)?;
         }
         Ok(Target::read_without_trace(path, scratch))
     };
@@ -105,10 +105,10 @@ pub fn look(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Resu
     };
     // By now none of our connections is open.
     let target = match target {
-        Target::Unknown(error) if kind(&error) == Kind::Locked => Target::Unknown(locked(path).into()),
+        Target::Unknown(error) if kind(&error) == Kind::Locked => Target::Unknown(in_use(path).into()),
         target => target,
     };
-    Ok(Looked {
+    Ok(Findings {
         backup,
         target,
         stamp,
@@ -122,7 +122,7 @@ fn compare(stage: &Path, library: &Path, scratch: &Path, enough: &Arc<AtomicBool
     let mut stage = Untrusted::open(stage).ok()?;
     stage.stop_when(Arc::clone(enough)).ok()?;
     // Whoever holds it up now holds up the look, too.
-    let mut library = Live::open_beside(library, scratch, Duration::ZERO).ok()?;
+    let mut library = ReadConnection::open_beside(library, scratch, Duration::ZERO).ok()?;
     library.stop_when(Arc::clone(enough)).ok()?;
     let comparison = Comparison::new(library.connection(), &stage).ok()?;
     let counts = comparison.run(|_, _| Ok(ControlFlow::Continue(()))).ok()?;
@@ -131,7 +131,7 @@ fn compare(stage: &Path, library: &Path, scratch: &Path, enough: &Arc<AtomicBool
 }
 
 /// Whether there is a file by the name of the library that this process may read and write.
-pub fn is_there(path: &Path) -> anyhow::Result<bool> {
+pub fn library_exists(path: &Path) -> anyhow::Result<bool> {
     let shown = path.display();
     let meta = match path.metadata() {
         Ok(meta) => meta,

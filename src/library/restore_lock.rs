@@ -19,12 +19,12 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// A lock that belongs to one library, whether or not its file exists: an empty file beside it, locked with flock(2),
 /// that disappears with the lock. A killed run leaves it unlocked.
-pub struct Turn {
+pub struct RestoreLock {
     path: PathBuf,
     _file: File,
 }
 
-impl Turn {
+impl RestoreLock {
     /// Waits for it up to `timeout`, or until a signal asks the process to end.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl Turn {
             // If locks are not supported, there is no turn to wait for.
             if flock(&file, FlockOperation::NonBlockingLockExclusive) != Err(Errno::WOULDBLOCK) {
                 if Identity::of(&file) == Identity::at(&path) {
-                    return Ok(Turn { path, _file: file });
+                    return Ok(RestoreLock { path, _file: file });
                 }
                 // Its last holder has removed the file after it was opened here.
                 file = open(&path)?;
@@ -66,7 +66,7 @@ fn open(path: &Path) -> anyhow::Result<File> {
     Ok(file)
 }
 
-impl Drop for Turn {
+impl Drop for RestoreLock {
     fn drop(&mut self) {
         // While it is locked: a process that has opened it meanwhile checks again.
         let _ = std::fs::remove_file(&self.path);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::Context;
 use rusqlite::config::DbConfig;
@@ -13,28 +13,28 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Access, access};
 
 use super::busy_handler::wait_for_locks;
-use super::holder::locked;
+use super::holder::in_use;
 use crate::database::{
     Facts, JOURNAL, SHM, WAL, explain, harden, immutable, is_damage, pending_side_file, quick_check, side_file,
     side_file_size, stop_when,
 };
 use crate::failure::{Advice, Kind, kind};
-use crate::files::{Temporary, parent, require_space};
-use crate::signals::{self, Deferral};
+use crate::files::{FileStamp, Temporary, parent, require_space};
+use crate::signals::{self, SignalGuard};
 
 /// A connection that reads a library as it stands.
 ///
 /// Opening it changes only what any reader of a SQLite database changes: a hot journal is rolled back, and a `-shm` may
 /// appear beside a log that had none. While it is open, signals wait: an abrupt end would leave side files.
-pub struct Live {
+pub struct ReadConnection {
     connection: Connection,
     /// The library itself, symlinks resolved.
     path: PathBuf,
     how: How,
     /// How the files looked when they were opened, if they are read without locks.
-    before: Option<FileStamp>,
+    before: Option<DatabaseStamp>,
     /// Ends after the connection is closed, because it is the last field.
-    _deferral: Deferral,
+    _guard: SignalGuard,
 }
 
 /// How a library is read.
@@ -47,28 +47,27 @@ enum How {
     Copy(#[allow(dead_code, reason = "removed when dropped")] Temporary),
 }
 
-/// What changes when a database is written to: length and modification time of the file, and of its log and journal if
-/// they hold anything.
+/// What changes when a database is written to: the stamps of the file, and of its log and journal if they hold anything.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct FileStamp([Option<(u64, SystemTime)>; 3]);
+pub(super) struct DatabaseStamp([Option<FileStamp>; 3]);
 
-impl FileStamp {
+impl DatabaseStamp {
     /// That of the database at `path` now.
     pub(super) fn of(path: &Path) -> anyhow::Result<Self> {
         let look = |path: &Path| match path.metadata() {
             Ok(meta) if meta.len() == 0 => Ok(None),
-            Ok(meta) => Ok(Some((meta.len(), meta.modified()?))),
+            Ok(meta) => Ok(Some(FileStamp::from(&meta))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         };
         let failed = || format!("cannot look at the library '{}'", path.display());
         let files = [path.to_owned(), side_file(path, WAL), side_file(path, JOURNAL)];
         let [database, log, journal] = files.map(|file| look(&file).with_context(failed));
-        Ok(FileStamp([database?, log?, journal?]))
+        Ok(DatabaseStamp([database?, log?, journal?]))
     }
 }
 
-impl Live {
+impl ReadConnection {
     /// Opens the library at `path` in the least intrusive way that sees every committed change. `scratch` is for the
     /// copy that a read-only file system may make necessary; `timeout` is for locks. No other connection of this process
     /// to the library may be open.
@@ -77,7 +76,7 @@ impl Live {
     /// [`Kind::NotFound`], [`Kind::Database`], [`Kind::Locked`] with the process that has it open, or an I/O error.
     pub fn open(path: &Path, scratch: &Path, timeout: Duration) -> anyhow::Result<Self> {
         Self::open_beside(path, scratch, timeout).map_err(|error| match kind(&error) {
-            Kind::Locked => find(path).map_or(error, |path| locked(&path).into()),
+            Kind::Locked => find(path).map_or(error, |path| in_use(&path).into()),
             _ => error,
         })
     }
@@ -103,15 +102,15 @@ impl Live {
     }
 
     fn open_locked(path: PathBuf, flags: OpenFlags, timeout: Duration) -> anyhow::Result<Self> {
-        let deferral = Deferral::new();
+        let guard = SignalGuard::new();
         let connection = Connection::open_with_flags(&path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_context(|| format!("cannot open the library '{}'", path.display()))?;
-        let mut live = Live {
+        let mut live = ReadConnection {
             connection,
             path,
             how: How::Locked,
             before: None,
-            _deferral: deferral,
+            _guard: guard,
         };
         // The first access to the file, which reveals a lock or damage.
         match live.prepare(timeout).and_then(|()| live.begin()) {
@@ -128,13 +127,13 @@ impl Live {
     }
 
     fn open_untouched(path: PathBuf, scratch: &Path) -> anyhow::Result<Self> {
-        let deferral = Deferral::new();
-        let before = FileStamp::of(&path)?;
+        let guard = SignalGuard::new();
+        let before = DatabaseStamp::of(&path)?;
         let (connection, how) = if pending_side_file(&path)?.is_none() {
             (immutable(&path)?, How::Immutable)
         } else {
             let copy = copy(&path, scratch)?;
-            if FileStamp::of(&path)? != before {
+            if DatabaseStamp::of(&path)? != before {
                 return Err(changed(&path));
             }
             let mut connection = Connection::open_with_flags(
@@ -145,12 +144,12 @@ impl Live {
             harden(&mut connection)?;
             (connection, How::Copy(copy))
         };
-        let live = Live {
+        let live = ReadConnection {
             connection,
             path,
             how,
             before: Some(before),
-            _deferral: deferral,
+            _guard: guard,
         };
         live.begin()?;
         Ok(live)
@@ -219,13 +218,13 @@ impl Live {
     /// [`Kind::Failed`] if the library was changed while it was read without locks: what was read must not be used.
     pub fn close(self) -> anyhow::Result<()> {
         match &self.before {
-            Some(before) if FileStamp::of(&self.path)? != *before => Err(changed(&self.path)),
+            Some(before) if DatabaseStamp::of(&self.path)? != *before => Err(changed(&self.path)),
             _ => Ok(()),
         }
     }
 }
 
-impl Drop for Live {
+impl Drop for ReadConnection {
     fn drop(&mut self) {
         if matches!(self.how, How::Locked) {
             // The last connection to close checkpoints, which would change the library. If the log is empty there is
