@@ -19,5 +19,5 @@ pub use pack::pack;
 pub use removal::{Removal, remove};
 pub use retention::{Reason, Rules, Verdict, decide};
 pub use save::{Destination, save};
-pub use selection::{Selector, is_ahead, newest_good, short_name};
+pub use selection::{Selector, is_ahead, newest_good, require_recent, short_name};
 pub use verify::{Open, Staged, check_archive, named, open_archive, stage};

@@ -1,10 +1,12 @@
 //! Which backup is meant: `latest`, `replaced`, a day, or a name. Decided from a listing alone.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::listing::Backup;
 use super::name::{BackupName, stem};
 use crate::database::Source;
+use crate::failure::Kind;
 use crate::time::Time;
 
 /// A backup that is dated further ahead of now than this, in seconds, does not count: its clock was wrong, and it would
@@ -103,6 +105,22 @@ pub fn is_ahead(backup: &Backup, now: Time) -> bool {
 pub fn newest_good(backups: &[Backup], now: Time) -> Option<&Backup> {
     let good = |backup: &&Backup| Selector::Latest.fits(backup, now) && backup.summary.is_ok();
     backups.iter().find(good)
+}
+
+/// Fails unless the newest good backup is younger than `age`.
+///
+/// # Errors
+/// [`Kind::Declined`] with the time of the newest one.
+pub fn require_recent(backups: &[Backup], age: Duration, now: Time) -> anyhow::Result<()> {
+    let oldest = now.as_second().saturating_sub(age.as_secs());
+    match newest_good(backups, now) {
+        Some(newest) if newest.created_at.as_second() > oldest => Ok(()),
+        Some(newest) => Err(Kind::Declined.error(format!(
+            "no backup is recent enough: the newest is from {} UTC",
+            newest.created_at.readable()
+        ))),
+        None => Err(Kind::Declined.error("no backup is recent enough: there is none")),
+    }
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ fn run(config: &Config) -> anyhow::Result<u8> {
         }
     }
     if let Some(age) = config.max_age
-        && let Err(error) = cli::require_recent(&backups, age, now)
+        && let Err(error) = backups::require_recent(&backups, age, now)
     {
         if config.format == Format::Json {
             // The listing was the one document.

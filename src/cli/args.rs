@@ -95,3 +95,34 @@ pub fn schema_variable() -> anyhow::Result<Option<u64>> {
         .map(|value| number("VPO_SCHEMA_VERSION", &value, 1..=i64::MAX as u64))
         .transpose()
 }
+
+/// Reads an age such as `90m`, `26h` or `3d`.
+pub fn age(text: &str) -> anyhow::Result<Duration> {
+    let wrong = || Kind::Usage.error(format!("--max-age '{text}': an age such as 90m, 26h or 3d is needed"));
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86400,
+        'w' => 7 * 86400,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        for (text, seconds) in [("90m", 5400), ("26h", 93600), ("3d", 259_200), ("0s", 0)] {
+            assert_eq!(age(text).unwrap().as_secs(), seconds, "{text}");
+        }
+        for text in ["", "h", "3", "-3d", "3 d", "1.5h", "3y", "4294967296d", "3é"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+    }
+}

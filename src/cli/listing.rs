@@ -2,7 +2,6 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -10,8 +9,7 @@ use super::report::{print, print_bytes, print_json};
 use super::table::Table;
 use super::terminal::{is_terminal, size};
 use super::text::{cut_middle, escape_path};
-use crate::backups::{Backup, Verdict, newest_good};
-use crate::failure::Kind;
+use crate::backups::{Backup, Verdict};
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -127,51 +125,4 @@ fn row(backup: &Backup) -> Value {
 
 fn total_size(backups: &[Backup]) -> u64 {
     backups.iter().map(|backup| backup.archive_size).sum()
-}
-
-/// Fails unless the newest good backup is younger than `age`.
-///
-/// # Errors
-/// [`Kind::Declined`].
-pub fn require_recent(backups: &[Backup], age: Duration, now: Time) -> anyhow::Result<()> {
-    let oldest = now.as_second().saturating_sub(age.as_secs());
-    match newest_good(backups, now) {
-        Some(newest) if newest.created_at.as_second() > oldest => Ok(()),
-        Some(newest) => Err(Kind::Declined.error(format!(
-            "no backup is recent enough: the newest is from {} UTC",
-            newest.created_at.readable()
-        ))),
-        None => Err(Kind::Declined.error("no backup is recent enough: there is none")),
-    }
-}
-
-/// Reads an age such as `90m`, `26h` or `3d`.
-pub fn age(text: &str) -> anyhow::Result<Duration> {
-    let wrong = || Kind::Usage.error(format!("--max-age '{text}': an age such as 90m, 26h or 3d is needed"));
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86400,
-        'w' => 7 * 86400,
-        _ => return Err(wrong()),
-    };
-    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(count) * seconds))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ages() {
-        for (text, seconds) in [("90m", 5400), ("26h", 93600), ("3d", 259_200), ("0s", 0)] {
-            assert_eq!(age(text).unwrap().as_secs(), seconds, "{text}");
-        }
-        for text in ["", "h", "3", "-3d", "3 d", "1.5h", "3y", "4294967296d", "3é"] {
-            assert!(age(text).is_err(), "{text}");
-        }
-    }
 }

@@ -22,7 +22,7 @@ mod usage;
 mod verify;
 
 pub use args::{
-    DEFAULT_TIMEOUT, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
+    DEFAULT_TIMEOUT, age, cores, help, level, number, schema, schema_variable, source, timeout, unexpected, version,
 };
 pub use caller::{Told, VARIABLE as CALLER_VARIABLE, tell_restored, value as caller_value};
 pub use cells::listed_names;
@@ -32,7 +32,7 @@ pub use command::{
 pub use diff::{DiffFormat, DiffReport, note_left_out};
 pub use exit::{Reported, is_closed_pipe, main, signal_status, status};
 pub use keep::{add_keep_rule, is_keep_rule, keep_options, note_uncounted};
-pub use listing::{age, list_heading, print_listing_json, print_names, print_table, require_recent};
+pub use listing::{list_heading, print_listing_json, print_names, print_table};
 pub use places::{
     backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,
 };

@@ -109,7 +109,7 @@ fn require_recent(common: &CommonOptions, age: Duration) -> anyhow::Result<u8> {
     };
     let here = Source::of(&common.library()?);
     backups.retain(|backup| backup.source.is_none() || backup.source == here);
-    match cli::require_recent(&backups, age, Time::now()) {
+    match crate::backups::require_recent(&backups, age, Time::now()) {
         Ok(()) => Ok(0),
         // The listing was the one document.
         Err(error) if common.json => {
