@@ -9,6 +9,7 @@ mod removal;
 mod retention;
 mod save;
 mod selection;
+mod stage;
 mod verify;
 
 pub use earlier::reusable;
@@ -20,4 +21,5 @@ pub use removal::{Removal, remove};
 pub use retention::{Reason, Rules, Verdict, decide};
 pub use save::{Destination, save};
 pub use selection::{Selector, is_ahead, newest_good, require_recent, short_name};
-pub use verify::{Open, Staged, check_archive, named, open_archive, stage};
+pub use stage::{Staged, stage};
+pub use verify::{Open, check_archive, named, open_archive};

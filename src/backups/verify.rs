@@ -9,18 +9,10 @@ use anyhow::Context;
 use rusqlite::Connection;
 
 use super::listing::{list, open_regular};
+use super::stage::Staged;
 use crate::archive::{Contents, Metadata, Reader};
 use crate::database::{Facts, Problem, Untrusted, problems, quick_check};
 use crate::failure::{Kind, kind};
-use crate::files::{Temporary, require_space};
-
-/// An archive that passed every check except those of the database's content, and its database, unpacked.
-pub struct Staged {
-    /// The database; removed when dropped.
-    pub file: Temporary,
-    /// What the archive holds.
-    pub contents: Contents,
-}
 
 /// Opens an archive that a person named: a file, or a FIFO or device to read as a stream.
 ///
@@ -63,21 +55,6 @@ pub fn named(operand: &Path) -> anyhow::Result<(Vec<PathBuf>, Open)> {
 /// [`Kind::InvalidArchive`]; an I/O error of the input.
 pub fn check_archive(input: Box<dyn Read>, threads: NonZero<usize>) -> anyhow::Result<Contents> {
     Reader::open(input, threads)?.unpack(&mut io::sink())
-}
-
-/// Unpacks an archive into a private file in `directory` and checks everything outside the database.
-///
-/// The directory must have room for it, plus `beside` bytes.
-///
-/// # Errors
-/// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
-pub fn stage(input: Box<dyn Read>, directory: &Path, beside: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
-    let reader = Reader::open(input, threads)?;
-    require_space(directory, reader.database_size().saturating_add(beside))?;
-    let file = Temporary::create(directory);
-    let file = file.with_context(|| format!("cannot create a file in '{}'", directory.display()))?;
-    let contents = reader.unpack(&mut &file)?;
-    Ok(Staged { file, contents })
 }
 
 impl Staged {

@@ -12,6 +12,7 @@ mod keep;
 mod listing;
 mod places;
 mod progress;
+mod question;
 mod report;
 mod restore;
 mod streams;
@@ -37,8 +38,9 @@ pub use places::{
     backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,
 };
 pub use progress::Progress;
+pub use question::{confirm, warn};
 pub use report::{note, print, print_json};
-pub use restore::{RestoreReport, confirm, not_restored, restored, warn, watch, would_restore};
+pub use restore::{RestoreReport, not_restored, restored, watch, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
 pub use table::Table;
 pub use terminal::{is_terminal, size};

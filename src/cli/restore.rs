@@ -1,7 +1,7 @@
-//! What `vpo-unpack-restore` says: the question before, the report after.
+//! What `vpo-unpack-restore` says after the question: progress, the report, and an error.
 
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -9,109 +9,11 @@ use super::caller::tell_restored;
 use super::command::{CommandLine, advise};
 use super::progress::Progress;
 use super::report::{note, print, print_json};
-use super::streams::ask;
 use super::text::{escape, escape_path, seconds};
-use crate::database::{Facts, Source};
 use crate::failure::{Kind, describe, kind};
-use crate::library::{Counts, Outcome, Plan, Step, Target, is_after_commit};
+use crate::library::{Outcome, Plan, Step, is_after_commit};
 use crate::signals;
 use crate::size::{grouped, human};
-use crate::time::Time;
-
-/// Warns where VPO will have something to do after the restore, or where the library is not one any more.
-pub fn warn(plan: &Plan) {
-    if plan.schema_mismatch() {
-        note(&format!(
-            "vpo-unpack-restore: warning: the backup has schema {}, older than {}: VPO will migrate it",
-            plan.backup.schema_version, plan.current_schema
-        ));
-    }
-    if let Target::Damaged(reason) = &plan.target {
-        note(&format!(
-            "vpo-unpack-restore: warning: the library is damaged ({reason}); it will be moved aside"
-        ));
-    }
-}
-
-/// Asks whether the library is to be replaced by the backup in `archive`, and says what becomes of it. Where there is
-/// none, there is nothing to ask.
-///
-/// # Errors
-/// [`Kind::Declined`] if the answer is no, or nobody can be asked.
-pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> anyhow::Result<()> {
-    let Some(now) = now(plan) else {
-        return Ok(());
-    };
-    let mut lines = vec![
-        format!("Library: {}", escape_path(&plan.library)),
-        format!("Backup:  {}", name(archive)),
-    ];
-    let mut part = |label: &str, texts: Vec<String>| {
-        for (i, text) in texts.iter().enumerate() {
-            lines.push(format!("  {:7} {text}", if i == 0 { label } else { "" }));
-        }
-    };
-    part("now:", now);
-    part("backup:", backup(plan));
-    part("change:", change(plan).into_iter().collect());
-    lines.push(format!("  {}", fate(&plan.target, safety_directory)));
-    match ask(&format!("{}\nReplace it? [y/N] ", lines.join("\n")))? {
-        Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
-        Some(_) => Err(Kind::Declined.error("the library was not replaced: the answer was not yes")),
-        None => Err(Kind::Declined
-            .because("the library was not replaced: there is no terminal to ask on")
-            .hint("--yes replaces it without a question")
-            .into()),
-    }
-}
-
-/// The file name of an archive.
-fn name(archive: &Path) -> String {
-    match archive.file_name() {
-        Some(name) if name != "-" => escape(&name.to_string_lossy()).into_owned(),
-        _ => "standard input".into(),
-    }
-}
-
-/// What is there now; `None` where there is nothing to lose. What is somebody else's was refused before.
-fn now(plan: &Plan) -> Option<Vec<String>> {
-    let is = match &plan.target {
-        Target::Library(facts) => counts(facts),
-        Target::Damaged(reason) => format!("damaged: {}", escape(reason)),
-        Target::Missing | Target::Empty | Target::Foreign(_) | Target::Unknown(_) => return None,
-    };
-    let modified = plan
-        .modified
-        .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-        .and_then(|since| Time::from_second(i64::try_from(since.as_secs()).ok()?));
-    let modified = modified.map(|time| format!("last changed {}", moment(time)));
-    Some([is].into_iter().chain(modified).collect())
-}
-
-/// What the backup holds, and from where it is where that is not this library.
-fn backup(plan: &Plan) -> Vec<String> {
-    let metadata = &plan.contents.metadata;
-    let created = metadata
-        .time()
-        .map_or_else(|| escape(&metadata.created_at).into_owned(), moment);
-    let source = metadata.source();
-    let other = source.filter(|source| Source::of(&plan.library).as_ref() != Some(source));
-    let other = other.map(|source| format!("of another library: {}", escape(&source.to_string())));
-    [counts(&plan.backup), format!("created {created}")]
-        .into_iter()
-        .chain(other)
-        .collect()
-}
-
-fn counts(facts: &Facts) -> String {
-    format!(
-        "{} {}, schema {}, {}",
-        grouped(facts.file_count),
-        if facts.file_count == 1 { "file" } else { "files" },
-        facts.schema_version,
-        human(facts.database_size_bytes)
-    )
-}
 
 /// Draws what a restore is doing.
 pub fn watch(progress: &Progress, step: Step<'_>) {
@@ -124,48 +26,6 @@ pub fn watch(progress: &Progress, step: Step<'_>) {
         Step::Keeping(bytes) => progress.begin("keeping the old library", Some(bytes)),
         Step::Kept(bytes) => progress.add(bytes),
         Step::Writing => progress.begin("writing the library", None),
-    }
-}
-
-/// A time for somebody who may live elsewhere than in UTC.
-fn moment(time: Time) -> String {
-    let local = time.local().map_or(String::new(), |local| format!(", {local} local"));
-    format!("{} UTC{local}", time.readable())
-}
-
-/// Which files a restore changes, in numbers.
-fn change(plan: &Plan) -> Option<String> {
-    let Some(Counts {
-        added,
-        removed,
-        changed,
-    }) = plan.difference
-    else {
-        let sound = matches!(plan.target, Target::Library(_));
-        return sound.then(|| "not known: to compare the files would have taken longer than the checks".into());
-    };
-    if (added, removed, changed) == (0, 0, 0) {
-        return Some("none: both know the same of the same files".into());
-    }
-    let verb =
-        |count: u64, one: &str, more: &str| format!("{} {}", grouped(count), if count == 1 { one } else { more });
-    Some(format!(
-        "{}, {}, {}",
-        verb(added, "file comes back", "files come back"),
-        verb(removed, "is forgotten", "are forgotten"),
-        verb(changed, "changes", "change")
-    ))
-}
-
-/// What becomes of the library that is replaced.
-fn fate(target: &Target, safety_directory: Option<&Path>) -> String {
-    match (target, safety_directory) {
-        (Target::Damaged(_), _) => "The file that is there now will be kept beside it.".into(),
-        (_, Some(directory)) => {
-            let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-            format!("The library as it is now will be kept in {}", escape_path(&directory))
-        }
-        (_, None) => "The library as it is now will NOT be kept.".into(),
     }
 }
 
