@@ -22,7 +22,7 @@ pub struct Staged {
 /// The directory must have room for it, plus `beside` bytes.
 ///
 /// # Errors
-/// [`Kind::InvalidArchive`]; [`Kind::NoSpace`]; an I/O error of the input or the stage.
+/// [`Kind::InvalidArchive`](crate::failure::Kind), `NoSpace`; an I/O error of the input or the stage.
 pub fn stage(input: Box<dyn Read>, directory: &Path, beside: u64, threads: NonZero<usize>) -> anyhow::Result<Staged> {
     let reader = Reader::open(input, threads)?;
     require_space(directory, reader.database_size().saturating_add(beside))?;
