@@ -1,6 +1,7 @@
 //! The live library: read as it is, locked so that nobody else has it open, and replaced completely.
 
 mod after_commit;
+mod apply;
 mod busy_handler;
 mod diff;
 mod examine;

@@ -199,3 +199,20 @@ fn a_library_that_was_made_while_it_waited() {
     assert!(said.contains("another process just made a library of"), "{said}");
     same("untouched", &read(&library), &sound);
 }
+
+/// The time was that of the file, to which a commit adds nothing while it is in the log.
+#[test]
+fn the_last_change_may_be_in_the_log() {
+    let world = world();
+    let mut peer = Peer::open(&world.library());
+    peer.insert(1);
+    peer.kill();
+    let file = std::fs::File::options().write(true).open(world.library()).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let question = asked(world.cmd("vpo-unpack-restore").arg("a.tar.gz"));
+    assert!(!part(&question, "last changed").starts_with("1970"), "{question:#?}");
+    assert_eq!(
+        part(&question, "change:"),
+        "0 files come back, 1 is forgotten, 0 change"
+    );
+}
