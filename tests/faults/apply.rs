@@ -8,9 +8,9 @@ use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use sha2::{Digest, Sha256};
 
-use crate::harness::*;
 use crate::kill::{FAILING, Told, codes, not_by_us, once_and_on, told};
-use crate::strace::*;
+use crate::support::strace::*;
+use crate::support::*;
 use crate::{chosen, exhaustive, figures, spread};
 
 /// How many steps of each pair are tried in a sampled run.

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::harness::*;
 use crate::kill::{content, small};
-use crate::strace::{self, CHANGING, Saved, Whose, count, stopping};
+use crate::support::strace::{self, CHANGING, Saved, Whose, count, stopping};
+use crate::support::*;
 use crate::{chosen, exhaustive, figures};
 
 /// A process that writes until it is told to stop, or once.
@@ -795,7 +795,7 @@ fn a_damaged_backup_leaves_a_hot_journal_alone() {
         let mut damaged = database.clone();
         let fragmented = page * 512 + 7;
         damaged[fragmented] ^= 0x15;
-        let archive = crate::craft::archive(&damaged, &metadata_of(&damaged, &database));
+        let archive = crate::support::craft::archive(&damaged, &metadata_of(&damaged, &database));
         if crate::damage::judge(&archive).is_err_and(|(_, why)| why.contains("quick_check found damage")) {
             bad = Some(archive);
             database = damaged;
@@ -847,7 +847,7 @@ fn a_damaged_backup_leaves_a_hot_journal_alone() {
 
 /// True metadata of a damaged database, with the facts of the sound one.
 fn metadata_of(database: &[u8], sound: &[u8]) -> serde_json::Value {
-    let mut truth = crate::craft::metadata(sound);
+    let mut truth = crate::support::craft::metadata(sound);
     truth["database_sha256"] = sha256(database).into();
     truth
 }

@@ -9,9 +9,9 @@ use vpo_library::archive::{Metadata, Reader};
 use vpo_library::backups;
 use vpo_library::failure::{Kind, describe, kind};
 
-use crate::craft::*;
 use crate::generate::{Sample, Size};
-use crate::harness::*;
+use crate::support::craft::*;
+use crate::support::*;
 use crate::{chosen, exhaustive, figures};
 
 /// An archive that must be refused, and a part of what must be said.
@@ -75,7 +75,7 @@ fn join(blocks: &[&[u8]]) -> Vec<u8> {
 /// Blocks removed, doubled, exchanged, from another backup; bytes before, between and after.
 fn block_cases(pair: &Pair) -> Vec<Case> {
     let blocks: Vec<&[u8]> = blocks(&pair.a).into_iter().map(|range| &pair.a[range]).collect();
-    let others: Vec<&[u8]> = crate::harness::blocks(&pair.b)
+    let others: Vec<&[u8]> = crate::support::blocks(&pair.b)
         .into_iter()
         .map(|range| &pair.b[range])
         .collect();

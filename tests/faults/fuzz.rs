@@ -8,8 +8,8 @@ use vpo_library::archive::{Layout, Metadata, Reader, TailMetadata, read_tail};
 use vpo_library::database::Header;
 use vpo_library::failure::{Kind, kind};
 
-use crate::craft::*;
-use crate::harness::*;
+use crate::support::craft::*;
+use crate::support::*;
 use crate::{exhaustive, figures};
 
 /// xorshift64*

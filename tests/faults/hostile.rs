@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::craft::*;
 use crate::exhaustive;
-use crate::harness::*;
+use crate::support::craft::*;
+use crate::support::*;
 
 /// No hostile archive may take longer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 
 use crate::damage::judge;
-use crate::harness::*;
-use crate::strace::*;
+use crate::support::strace::*;
+use crate::support::*;
 use crate::{chosen, exhaustive, figures};
 
 /// How many steps of each situation are tried in a sampled run.
@@ -423,7 +423,7 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
         let library = with_traced(world, program, &options);
         world.cmd(library.to_str().unwrap()).args(args).run().ok();
         let steps = per_thread(&log);
-        let all: Vec<(&str, usize)> = crate::strace::steps(&steps);
+        let all: Vec<(&str, usize)> = crate::support::strace::steps(&steps);
         for i in chosen(all.len(), 2 * SAMPLE) {
             let (call, n) = all[i];
             others.home.put_back();

@@ -5,13 +5,11 @@
 #[allow(dead_code, reason = "whoever includes this file uses what it needs")]
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
-#[allow(dead_code, reason = "shared with the other test crate")]
-#[path = "../suite/harness.rs"]
-mod harness;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod apply;
 mod company;
-mod craft;
 mod damage;
 mod fuzz;
 mod hostile;
@@ -19,8 +17,6 @@ mod kill;
 mod prune;
 mod reuse;
 mod signals;
-#[allow(dead_code, reason = "shared with the other test crate")]
-mod strace;
 mod strange;
 
 /// True if every case is to be tried, however long it takes.

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::*;
-use crate::strace::{Whose, available, count, failing, killed};
+use crate::support::strace::{Whose, available, count, failing, killed};
+use crate::support::*;
 
 const DAYS: u32 = 6;
 

@@ -7,9 +7,9 @@ use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse, Writer, W
 use vpo_library::database::{Facts, immutable};
 use vpo_library::time::Time;
 
-use crate::craft::*;
 use crate::damage::{judge, noise};
-use crate::harness::*;
+use crate::support::craft::*;
+use crate::support::*;
 use crate::{exhaustive, figures};
 
 /// A library of which each block compresses to a few hundred bytes, the facts about it, and the same after a change.

@@ -7,9 +7,9 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::generate::{Sample, Size};
-use crate::harness::*;
 use crate::kill::{content, small};
-use crate::strace::{CHANGING, Whose, available, count, signalled, steps};
+use crate::support::strace::{CHANGING, Whose, available, count, signalled, steps};
+use crate::support::*;
 use crate::{exhaustive, figures, spread};
 
 const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
@@ -419,7 +419,7 @@ fn threads_that_can_not_be_started() {
 /// The one place that opened the library without the protection from signals: `-wal` and `-shm` were left.
 #[test]
 fn a_signal_in_a_dry_run_leaves_no_side_files() {
-    if !crate::strace::available("a signal at a system call") {
+    if !crate::support::strace::available("a signal at a system call") {
         return;
     }
     let world = World::new();

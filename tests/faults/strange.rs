@@ -4,9 +4,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::damage::judge;
-use crate::harness::*;
 use crate::kill::{Others, RUNS, Situation, content, situations, small};
-use crate::strace::*;
+use crate::support::strace::*;
+use crate::support::*;
 use crate::{chosen, figures};
 
 /// Does half of what read(2) and write(2) are asked for.

@@ -1,6 +1,6 @@
 //! No example of the manual or the README that nobody runs.
 
-use crate::place::{in_shell_form, project, text_of, words};
+use crate::support::place::{in_shell_form, project, text_of, words};
 
 const SOURCES: [&str; 4] = [
     include_str!("pages.rs"),

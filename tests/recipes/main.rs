@@ -2,7 +2,8 @@
 
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
-mod place;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod coverage;
 mod pages;

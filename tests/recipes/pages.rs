@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::place::{Place, content, has_tools};
+use crate::support::place::{Place, content, has_tools};
 
 #[test]
 fn of_vpo_snapshot() {

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
-use crate::place::{Place, content, has_tools, wait, wait_until};
+use crate::support::place::{Place, content, has_tools, wait, wait_until};
 
 /// A machine that the shell of the place reaches as `ssh nas`.
 struct Nas {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::place::{Place, content, has_tools};
+use crate::support::place::{Place, content, has_tools};
 
 /// Two ordinary backups, the older one a day and a half old, and one safety backup between them.
 fn with_backups() -> (Place, [PathBuf; 3]) {

@@ -1,6 +1,6 @@
 //! Other people's tools in the pipe: encryption, object storage, repositories, compressors, archivers.
 
-use crate::place::{Place, content, has_tools};
+use crate::support::place::{Place, content, has_tools};
 
 #[test]
 fn age_encrypts_on_the_way() {

@@ -1,6 +1,6 @@
 //! Arguments and variables at their edges: what was probably meant, where an option belongs, homes.
 
-use crate::harness::*;
+use crate::support::*;
 
 #[test]
 fn what_was_probably_meant() {

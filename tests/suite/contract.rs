@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rustix::process::Signal;
 
 use crate::generate::{Journal, Sample};
-use crate::harness::*;
+use crate::support::*;
 
 /// The long options that the contract gives each program, beyond help and version.
 const OPTIONS: [(&str, &str); 7] = [

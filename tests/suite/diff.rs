@@ -8,7 +8,7 @@ use rusqlite::types::Value;
 use rustix::process::Signal;
 
 use crate::generate::{Journal, Sample};
-use crate::harness::*;
+use crate::support::*;
 
 /// Which files differ, as plain SQL says: nothing of it is fast, or careful, or shared with the program.
 fn naive(old: &Path, new: &Path) -> Vec<(String, String)> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::harness::*;
+use crate::support::*;
 
 /// A file of the fixtures; where they are not, says that `what` is skipped.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Other people's tools read our archives, and we read theirs.
 
 use crate::generate::{Facts, Journal, Sample};
-use crate::harness::*;
+use crate::support::*;
 
 /// A world with a library of several blocks, its archive at `x.tar.gz`, and the library's facts.
 fn scene() -> (World, Facts) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::generate::Sample;
-use crate::harness::*;
+use crate::support::*;
 
 /// A world with four backups, one of them of VPO's own making, and things that are not backups.
 fn several() -> World {

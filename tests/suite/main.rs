@@ -2,10 +2,8 @@
 
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
-mod harness;
-#[allow(dead_code, reason = "shared with the other test crate")]
-#[path = "../faults/strace.rs"]
-mod strace;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod arguments;
 mod contract;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::generate::{Sample, Size};
-use crate::harness::*;
+use crate::support::*;
 
 /// Anonymous memory, in KiB, of a process and its children: what is shared or belongs to files is not counted.
 fn anonymous(id: u32) -> u64 {

@@ -4,7 +4,7 @@ use std::io::Read;
 use std::sync::{Arc, Mutex};
 
 use crate::generate::{Journal, Sample, Size};
-use crate::harness::*;
+use crate::support::*;
 
 #[test]
 fn the_format_is_the_one_described() {

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::generate::Sample;
-use crate::harness::*;
+use crate::support::*;
 
 /// Directories that are hard on whoever builds a command line of them.
 const DIRECTORIES: [&[u8]; 4] = [b"it's a \"dir\" $HOME", b"-o", b"line\nfeed", b"not UTF-8 \xff"];

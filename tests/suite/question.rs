@@ -1,6 +1,6 @@
 //! What a person reads before a library is replaced.
 
-use crate::harness::*;
+use crate::support::*;
 
 /// Starts it on a terminal, answers no, and gives the question as lines.
 #[track_caller]

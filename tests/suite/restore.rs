@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::generate::{AutoVacuum, Journal, Sample, Size};
-use crate::harness::*;
-use crate::strace;
+use crate::support::strace;
+use crate::support::*;
 
 /// The library that is replaced.
 fn old() -> Sample {
@@ -398,9 +398,9 @@ fn whoever_has_the_library_open_is_named() {
         let out = scene.restore(&["--json", "--timeout", "0"]);
         out.fails(43, &[&peer.pid()]).json_error(43);
         // Until it is gone.
-        if strace::available("waiting for a lock") {
+        if crate::support::strace::available("waiting for a lock") {
             let restore = |cmd: Cmd| cmd.args(["--yes", "--timeout", "60", "new.tar.gz"]);
-            let mut waiting = strace::waiting(&scene.world, "vpo-unpack-restore", restore);
+            let mut waiting = crate::support::strace::waiting(&scene.world, "vpo-unpack-restore", restore);
             waiting.is_refused();
             peer.kill();
             waiting.finish().ok();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::harness::*;
+use crate::support::*;
 
 const HERE: &str = "here:/home/u/.vpo/library.db";
 const NAS: &str = "nas:/srv/library.db";

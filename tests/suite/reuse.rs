@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 
-use crate::harness::*;
+use crate::support::*;
 
 /// Packs `database` at `TIME`.
 fn pack(world: &World, database: &[u8], args: &[&str]) -> Output {
@@ -69,7 +69,7 @@ fn the_bytes_are_those_of_a_backup_made_anew() {
                 let (copied, blocks) = reused(&out);
                 let case = format!("level {level}, {threads} threads, {what}: {copied} of {blocks}");
                 same(&case, &out.stdout, &anew);
-                assert_eq!(blocks, crate::harness::blocks(&anew).len(), "{case}");
+                assert_eq!(blocks, crate::support::blocks(&anew).len(), "{case}");
                 match *what {
                     "nothing" => assert_eq!(copied, blocks, "{case}"),
                     "one file" => assert!(copied > blocks / 2 && copied < blocks, "{case}"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::generate::{AutoVacuum, Journal, Sample, Size};
-use crate::harness::*;
+use crate::support::*;
 
 /// snapshot | pack > x; verify; restore; and the bytes are those of the library.
 #[track_caller]

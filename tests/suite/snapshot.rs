@@ -6,8 +6,8 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::generate::{Journal, Sample, Size};
-use crate::harness::*;
-use crate::strace;
+use crate::support::strace;
+use crate::support::*;
 
 fn rollback(n: u64) -> Sample {
     Sample {
@@ -308,8 +308,8 @@ fn a_lock_that_does_not_end() {
     assert_eq!(out.stdout, b"");
     out.hint();
     // One that ends in time is waited for.
-    if strace::available("waiting for a lock") {
-        let mut waiting = strace::waiting(&world, "vpo-snapshot", |cmd| cmd.args(["--timeout", "60"]));
+    if crate::support::strace::available("waiting for a lock") {
+        let mut waiting = crate::support::strace::waiting(&world, "vpo-snapshot", |cmd| cmd.args(["--timeout", "60"]));
         waiting.is_refused();
         peer.sql("ROLLBACK");
         same(

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::harness::*;
+use crate::support::*;
 
 const NAS: &str = "nas:/srv/library.db";
 const LAPTOP: &str = "laptop:/home/u/.vpo/library.db";

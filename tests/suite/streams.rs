@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::process::Signal;
 
 use crate::generate::{Journal, Sample};
-use crate::harness::*;
+use crate::support::*;
 
 /// A file opened for writing as it stands, as `1<>file` does.
 fn opened(path: &Path) -> File {

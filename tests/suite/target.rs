@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::harness::*;
+use crate::support::*;
 
 /// A world with a library, changed by `spoil`, and as `new.tar.gz` a backup of another one.
 fn world(spoil: impl FnOnce(&Path)) -> World {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::harness::*;
+use crate::support::*;
 
 const WIDTHS: [u16; 5] = [50, 66, 80, 100, 140];
 const NAS: &str = "nas:/srv/library.db";

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::harness::*;
+use crate::support::*;
 
 /// Verifies many small archives in few processes, and says which of them were called valid.
 fn valid_ones(world: &World, archives: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<String> {

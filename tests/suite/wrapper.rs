@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use crate::generate::{Sample, Size};
-use crate::harness::*;
+use crate::support::*;
 
 fn vpo(world: &World, args: &[&str]) -> Output {
     world.cmd("vpo-library").args(args).run()

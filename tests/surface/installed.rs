@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::place::{PROGRAMS, Place, has_tools, project};
+use crate::support::place::{PROGRAMS, Place, has_tools, project};
 
 /// The files below a directory, as they would be named there.
 pub fn files(root: &Path) -> BTreeSet<String> {

@@ -2,9 +2,8 @@
 
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
-#[allow(dead_code)] // the recipes use all of it
-#[path = "../recipes/place.rs"]
-mod place;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod completions;
 mod installed;

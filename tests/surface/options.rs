@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::completions;
-use crate::place::{PROGRAMS, Place, has_tools, project, text_of};
+use crate::support::place::{PROGRAMS, Place, has_tools, project, text_of};
 
 /// The spellings of the options of each command; those of a program without commands, and the common ones of
 /// `vpo-library`, are under the empty name.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use rusqlite::Connection;
 
 use crate::installed::{files, tree};
-use crate::place::{PROGRAMS, Place, Ran, has_tools, project};
+use crate::support::place::{PROGRAMS, Place, Ran, has_tools, project};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 

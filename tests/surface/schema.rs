@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::place::{Place, project, text_of};
+use crate::support::place::{Place, project, text_of};
 
 /// The schemas, and the manual pages that describe the same keys.
 const SCHEMAS: [(&str, &[&str]); 13] = [

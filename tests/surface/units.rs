@@ -1,6 +1,6 @@
 //! The units of systemd.
 
-use crate::place::{Place, has_tools, text_of};
+use crate::support::place::{Place, has_tools, text_of};
 
 /// `make install-systemd` into a root of its own; gives the directory of the units there.
 fn installed(place: &Place) -> std::path::PathBuf {

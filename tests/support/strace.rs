@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::harness::*;
+use crate::support::*;
 
 /// The calls that change what is on disk, or may. Between two of them a kill leaves the same as at the second.
 pub const CHANGING: &str = "write,pwrite64,writev,open,openat,rename,renameat2,link,linkat,unlink,unlinkat,ftruncate,fsync,\

@@ -1,6 +1,12 @@
 //! The world that a test runs in: a temporary home with a pinned environment, the real programs joined by real pipes,
 //! other processes that have the library open, terminals, and archives built by hand.
 
+#![allow(dead_code, reason = "each crate uses what it needs")]
+
+pub mod craft;
+pub mod place;
+pub mod strace;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -1033,7 +1039,7 @@ impl Peer {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([
                 "--exact",
-                "harness::peer_process",
+                "support::peer_process",
                 "--ignored",
                 "--nocapture",
                 "--test-threads=1",

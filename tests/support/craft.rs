@@ -5,7 +5,7 @@ use std::io::Write;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::harness::{TIME, isize_of, sha256, sqlite, tiny};
+use crate::support::{TIME, isize_of, sha256, sqlite, tiny};
 
 pub const MIB: usize = 1 << 20;
 /// Length of a block, as vpo-pack writes them.
@@ -146,7 +146,7 @@ pub fn archive_raw(database: &[u8], json: &[u8]) -> Vec<u8> {
 
 /// A plain archive of these tar bytes.
 pub fn plain(tar: &[u8]) -> Vec<u8> {
-    crate::harness::gzip(tar)
+    crate::support::gzip(tar)
 }
 
 /// The same block with another number.
