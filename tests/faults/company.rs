@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::kill::{content, small};
-use crate::support::strace::{self, CHANGING, Saved, Whose, count, stopping};
+use crate::support::strace::{self, CHANGING, Whose, count, stopping};
 use crate::support::*;
 use crate::{chosen, exhaustive, figures};
 

@@ -422,8 +422,8 @@ fn a_backup_one_of_whose_programs_is_killed_at_any_step_leaves_none() {
         let options = format!("-f -e trace={CHANGING} -e signal=none -o '{}'", log.display());
         let library = with_traced(world, program, &options);
         world.cmd(library.to_str().unwrap()).args(args).run().ok();
-        let steps = per_thread(&log);
-        let all: Vec<(&str, usize)> = crate::support::strace::steps(&steps);
+        let counts = per_thread(&log);
+        let all = steps(&counts);
         for i in chosen(all.len(), 2 * SAMPLE) {
             let (call, n) = all[i];
             others.home.put_back();

@@ -419,7 +419,7 @@ fn threads_that_can_not_be_started() {
 /// The one place that opened the library without the protection from signals: `-wal` and `-shm` were left.
 #[test]
 fn a_signal_in_a_dry_run_leaves_no_side_files() {
-    if !crate::support::strace::available("a signal at a system call") {
+    if !available("a signal at a system call") {
         return;
     }
     let world = World::new();

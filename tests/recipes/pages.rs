@@ -2,7 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::support::place::{Place, content, has_tools};
+use crate::support::place::Place;
+use crate::support::{dump, has_tools};
 
 #[test]
 fn of_vpo_snapshot() {
@@ -55,7 +56,7 @@ fn of_vpo_unpack_restore() {
     place
         .manual_as("vpo-unpack-restore --db /tmp/old.db library.tar.gz", "/tmp/", "")
         .ok();
-    assert!(content(&place.path("old.db")) == content(&place.library()));
+    assert!(dump(&place.path("old.db")) == dump(&place.library()));
     if has_tools("sqlite3", &["sqlite3"]) {
         let paths = place.manual_as("sqlite3 /tmp/old.db 'select path from files'", "/tmp/", "");
         assert_eq!(paths.ok().lines().count(), 100);
@@ -135,7 +136,7 @@ fn of_vpo_library() {
     let undo = "vpo-library restore vpo-library-2026-02-06T081500Z-replaced.tar.gz";
     for directory in ["", "cd ~/.vpo/backups; "] {
         place.accident();
-        let after = content(&place.library());
+        let after = dump(&place.library());
         place.sh("vpo-library restore --yes -q latest").ok();
         let safety = place
             .sh("vpo-ls-backups --names | grep replaced | head -n 1 | sed 's,.*/,,'")
@@ -185,7 +186,7 @@ fn of_a_restore() {
     let place = Place::with_library();
     place.sh("vpo-library backup -q --backup-dir backups").ok();
     let before = place.accident();
-    let after = content(&place.library());
+    let after = dump(&place.library());
     let theirs = "/mnt/backups";
     let listed = place.readme_as("vpo-library --backup-dir /mnt/backups backups", theirs, "backups");
     assert!(listed.ok().contains("\n1 backup, "), "one backup is listed");

@@ -8,7 +8,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
-use crate::support::place::{Place, content, has_tools, wait, wait_until};
+use crate::support::place::{Place, wait};
+use crate::support::{dump, has_tools, wait_until};
 
 /// A machine that the shell of the place reaches as `ssh nas`.
 struct Nas {
@@ -139,7 +140,7 @@ fn a_remote_library_is_packed_here() {
     };
     let place = &nas.place;
     std::fs::create_dir(place.path("backups")).unwrap();
-    let there = content(&nas.library());
+    let there = dump(&nas.library());
     for ran in [
         place.recipe("ssh nas vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db | vpo-verify --save backups/"),
         place.manual("ssh nas 'vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db' | vpo-verify --save backups/"),
@@ -149,7 +150,7 @@ fn a_remote_library_is_packed_here() {
         assert!(report.contains("150 files"), "{report}");
         let archive = report.split_whitespace().nth(1).unwrap();
         place.sh(&format!("vpo-unpack-restore -q --db copy.db {archive}")).ok();
-        assert!(content(&place.path("copy.db")) == there);
+        assert!(dump(&place.path("copy.db")) == there);
         std::fs::remove_file(place.path("copy.db")).unwrap();
     }
     let listed = place
@@ -278,7 +279,7 @@ fn an_archive_from_there_is_restored_here() {
     assert!(asked.stderr.contains("hint: --yes"), "{}", asked.stderr);
 
     place.sh("ssh nas vpo-library backup -q").ok();
-    let there = content(&nas.library());
+    let there = dump(&nas.library());
     place
         .manual(
             "path=$(ssh nas vpo-ls-backups --json | jq -er 'first(.backups[]
@@ -296,10 +297,10 @@ fn a_library_there_is_replaced() {
         return;
     };
     let place = &nas.place;
-    let here = content(&place.library());
+    let here = dump(&place.library());
     place.sh("vpo-library backup -q -o nas.tar.gz").ok();
     place.recipe("ssh nas vpo-unpack-restore --yes < nas.tar.gz").ok();
-    assert!(content(&nas.library()) == here);
+    assert!(dump(&nas.library()) == here);
 
     // From one machine to another, with no file in between; both are the same one here.
     std::fs::rename(nas.library(), nas.home.join("old.db")).unwrap();
@@ -312,7 +313,7 @@ fn a_library_there_is_replaced() {
             .replace("ssh old 'vpo-snapshot", "ssh nas 'vpo-snapshot old.db")
             .replace("ssh new", "ssh nas"))
         .ok();
-    assert!(content(&nas.library()) == here);
+    assert!(dump(&nas.library()) == here);
     place
         .manual_as("ssh nas vpo-snapshot | vpo-pack > nas.tar.gz", "> nas", "> again")
         .ok();

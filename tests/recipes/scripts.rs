@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::support::place::{Place, content, has_tools};
+use crate::support::place::Place;
+use crate::support::{dump, has_tools};
 
 /// Two ordinary backups, the older one a day and a half old, and one safety backup between them.
 fn with_backups() -> (Place, [PathBuf; 3]) {
@@ -156,12 +157,12 @@ fn the_last_good_backup_is_found() {
     };
     night("2026-02-03");
     night("2026-02-04");
-    let before = content(&place.library());
+    let before = dump(&place.library());
     let db = rusqlite::Connection::open(place.library()).unwrap();
     db.execute_batch("UPDATE tracks SET title = 'as the policy says'")
         .unwrap();
     db.close().map_err(|(_, error)| error).unwrap();
-    let after = content(&place.library());
+    let after = dump(&place.library());
     night("2026-02-05");
 
     let listed = place.manual("vpo-library backups").ok();
@@ -305,7 +306,7 @@ fn everyday() {
     let place = Place::with_library();
     place.sh("vpo-library backup -q").ok();
     let before = place.accident();
-    let after = content(&place.library());
+    let after = dump(&place.library());
     place.recipe("vpo-library backups").ok();
     place.recipe("vpo-library verify").ok();
     let report = place.sh("vpo-library restore --yes latest").ok();

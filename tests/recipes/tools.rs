@@ -1,6 +1,7 @@
 //! Other people's tools in the pipe: encryption, object storage, repositories, compressors, archivers.
 
-use crate::support::place::{Place, content, has_tools};
+use crate::support::place::Place;
+use crate::support::{dump, has_tools};
 
 #[test]
 fn age_encrypts_on_the_way() {
@@ -24,11 +25,11 @@ fn age_encrypts_on_the_way() {
 
     // A cut file gives no library, though age has passed on what it could read.
     place.accident();
-    let damaged = content(&place.library());
+    let damaged = dump(&place.library());
     place
         .sh("head -c 70000 x.tar.gz.age | age -d -i key.txt | vpo-library restore --yes -")
         .ends(46);
-    assert!(content(&place.library()) == damaged);
+    assert!(dump(&place.library()) == damaged);
     place.clean();
 }
 
@@ -166,7 +167,7 @@ fn split_and_cat() {
 fn archivers_open_a_backup() {
     let place = Place::with_library();
     place.sh("vpo-library backup -q -o x.tar.gz").ok();
-    let here = content(&place.library());
+    let here = dump(&place.library());
     for (tools, recipe) in [
         (&["tar", "gzip"][..], "tar xzf x.tar.gz library.db"),
         (&["bsdtar"], "bsdtar xf x.tar.gz library.db"),
@@ -174,7 +175,7 @@ fn archivers_open_a_backup() {
     ] {
         if has_tools(tools[0], tools) {
             place.manual(recipe).ok();
-            assert!(content(&place.path("library.db")) == here, "{recipe}");
+            assert!(dump(&place.path("library.db")) == here, "{recipe}");
             place.sh("vpo-snapshot | cmp - library.db && rm library.db").ok();
         }
     }
@@ -192,7 +193,7 @@ fn archivers_open_a_backup() {
 #[test]
 fn archivers_make_a_backup() {
     let place = Place::with_library();
-    let before = content(&place.library());
+    let before = dump(&place.library());
     place.sh("vpo-library backup -q -o x.tar.gz && tar xzf x.tar.gz").ok();
     for (tools, pack) in [
         (&["tar", "gzip"][..], "tar czf y.tar.gz library.db backup_metadata.json"),

@@ -398,9 +398,9 @@ fn whoever_has_the_library_open_is_named() {
         let out = scene.restore(&["--json", "--timeout", "0"]);
         out.fails(43, &[&peer.pid()]).json_error(43);
         // Until it is gone.
-        if crate::support::strace::available("waiting for a lock") {
+        if strace::available("waiting for a lock") {
             let restore = |cmd: Cmd| cmd.args(["--yes", "--timeout", "60", "new.tar.gz"]);
-            let mut waiting = crate::support::strace::waiting(&scene.world, "vpo-unpack-restore", restore);
+            let mut waiting = strace::waiting(&scene.world, "vpo-unpack-restore", restore);
             waiting.is_refused();
             peer.kill();
             waiting.finish().ok();

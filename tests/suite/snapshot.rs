@@ -308,8 +308,8 @@ fn a_lock_that_does_not_end() {
     assert_eq!(out.stdout, b"");
     out.hint();
     // One that ends in time is waited for.
-    if crate::support::strace::available("waiting for a lock") {
-        let mut waiting = crate::support::strace::waiting(&world, "vpo-snapshot", |cmd| cmd.args(["--timeout", "60"]));
+    if strace::available("waiting for a lock") {
+        let mut waiting = strace::waiting(&world, "vpo-snapshot", |cmd| cmd.args(["--timeout", "60"]));
         waiting.is_refused();
         peer.sql("ROLLBACK");
         same(

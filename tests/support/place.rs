@@ -1,34 +1,17 @@
 //! A home of its own, with a library in it, and a shell that finds the programs there.
 
-use std::fmt::Write as _;
-use std::io::{self, Read, Write as _};
+use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
-
-use crate::generate::{self, Facts, Sample, Size};
-
-/// The programs and their executables.
-pub const PROGRAMS: [(&str, &str); 7] = [
-    ("vpo-snapshot", env!("CARGO_BIN_EXE_vpo-snapshot")),
-    ("vpo-pack", env!("CARGO_BIN_EXE_vpo-pack")),
-    ("vpo-verify", env!("CARGO_BIN_EXE_vpo-verify")),
-    ("vpo-unpack-restore", env!("CARGO_BIN_EXE_vpo-unpack-restore")),
-    ("vpo-ls-backups", env!("CARGO_BIN_EXE_vpo-ls-backups")),
-    ("vpo-diff", env!("CARGO_BIN_EXE_vpo-diff")),
-    ("vpo-library", env!("CARGO_BIN_EXE_vpo-library")),
-];
-
-/// Nothing here takes longer, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Where other people's programs are; sshd is among the administrator's.
-const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
+use super::database::{dump, make, sqlite};
+use super::machine::SYSTEM_PATH;
+use super::process::{PROGRAMS, collect, executable, patience};
+use super::world::no_temporary_files;
+use crate::generate::Facts;
 
 /// A file of the project.
 pub fn project(path: &str) -> PathBuf {
@@ -39,31 +22,6 @@ pub fn project(path: &str) -> PathBuf {
 #[track_caller]
 pub fn text_of(path: &str) -> String {
     std::fs::read_to_string(project(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
-
-/// Waits until `what` is the case.
-#[track_caller]
-pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < PATIENCE, "this did not happen: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// True if the tools are there. If not, the test says past the capture of the runner what is skipped; where the machine
-/// is meant to have everything, that is a failure.
-#[track_caller]
-pub fn has_tools(what: &str, tools: &[&str]) -> bool {
-    for tool in tools {
-        if !SYSTEM_PATH.split(':').any(|dir| Path::new(dir).join(tool).is_file()) {
-            let required = std::env::var_os("VPO_TEST_REQUIRE_TOOLS").is_some_and(|value| !value.is_empty());
-            assert!(!required, "{what} could not be tried: there is no {tool}");
-            let _ = writeln!(io::stderr(), "SKIPPED {what}: there is no {tool}");
-            return false;
-        }
-    }
-    true
 }
 
 /// What a shell has run.
@@ -109,8 +67,8 @@ impl Place {
         for directory in ["bin", "home/.vpo", "tmp"] {
             std::fs::create_dir_all(root.join(directory)).unwrap();
         }
-        for (name, executable) in PROGRAMS {
-            symlink(executable, root.join("bin").join(name)).unwrap();
+        for name in PROGRAMS {
+            symlink(executable(name), root.join("bin").join(name)).unwrap();
         }
         Place {
             root,
@@ -159,11 +117,7 @@ impl Place {
     }
 
     pub fn make_library(&self, path: &Path, files: u64) -> Facts {
-        let sample = Sample {
-            size: Size::Files(files),
-            ..Sample::default()
-        };
-        generate::write(&sample, path).unwrap()
+        make(&super::files(files), path)
     }
 
     /// A program in this place, started in the home directory.
@@ -228,12 +182,12 @@ impl Place {
 
     /// Changes the library as an accident would: half of what it knows is gone. Gives the content of before.
     pub fn accident(&self) -> String {
-        let before = content(&self.library());
-        let db = Connection::open(self.library()).unwrap();
-        db.execute_batch("PRAGMA foreign_keys = OFF; DELETE FROM files WHERE id % 2 = 0")
-            .unwrap();
-        db.close().map_err(|(_, error)| error).unwrap();
-        assert!(content(&self.library()) != before);
+        let before = dump(&self.library());
+        sqlite(
+            &self.library(),
+            "PRAGMA foreign_keys = OFF; DELETE FROM files WHERE id % 2 = 0",
+        );
+        assert!(dump(&self.library()) != before);
         before
     }
 
@@ -241,7 +195,7 @@ impl Place {
     #[track_caller]
     pub fn recovered(&self, before: &str) {
         assert!(
-            content(&self.library()) == before,
+            dump(&self.library()) == before,
             "the library does not hold what it held before"
         );
     }
@@ -249,18 +203,7 @@ impl Place {
     /// No temporary file is left anywhere.
     #[track_caller]
     pub fn clean(&self) {
-        let mut todo = vec![self.root.clone()];
-        while let Some(directory) = todo.pop() {
-            for entry in std::fs::read_dir(directory).unwrap() {
-                let entry = entry.unwrap();
-                let name = entry.file_name().to_string_lossy().into_owned();
-                let temporary = name.starts_with(".vpo-") && name.ends_with(".tmp");
-                assert!(!temporary, "left behind: {}", entry.path().display());
-                if entry.file_type().unwrap().is_dir() {
-                    todo.push(entry.path());
-                }
-            }
-        }
+        no_temporary_files(&self.root);
     }
 }
 
@@ -269,14 +212,15 @@ impl Place {
 pub fn run(mut command: Command, script: &str) -> Ran {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn().unwrap_or_else(|error| panic!("{script}: {error}"));
-    let stdout = collect(child.stdout.take().unwrap());
-    let stderr = collect(child.stderr.take().unwrap());
+    let (mut stdout, mut stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let stdout = collect(move |out| stdout.read_to_end(out));
+    let stderr = collect(move |out| stderr.read_to_end(out));
     let status = wait(&mut child, script);
     Ran {
         script: script.into(),
         status,
-        stdout: stdout.join().unwrap(),
-        stderr: stderr.join().unwrap(),
+        stdout: String::from_utf8_lossy(&stdout.join().unwrap()).into_owned(),
+        stderr: String::from_utf8_lossy(&stderr.join().unwrap()).into_owned(),
     }
 }
 
@@ -288,59 +232,13 @@ pub fn wait(child: &mut Child, script: &str) -> i32 {
         if let Some(status) = child.try_wait().unwrap() {
             return status.code().unwrap_or_else(|| 128 + status.signal().unwrap());
         }
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > patience() {
             let group = rustix::process::Pid::from_child(child);
             let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
             panic!("this hangs: {script}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn collect(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
-}
-
-/// Everything that a database holds, as text. It reads a copy of the file and its log.
-#[track_caller]
-pub fn content(path: &Path) -> String {
-    let copy = tempfile::tempdir().unwrap();
-    let copied = copy.path().join("copy.db");
-    std::fs::copy(path, &copied).unwrap();
-    let wal = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
-    if wal(path).exists() {
-        std::fs::copy(wal(path), wal(&copied)).unwrap();
-    }
-    let db = Connection::open_with_flags(&copied, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    let mut tables = db
-        .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")
-        .unwrap();
-    let tables: Vec<String> = tables
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<_, _>>()
-        .unwrap();
-    let mut text = String::new();
-    for table in tables {
-        writeln!(text, "{table}").unwrap();
-        let mut select = db.prepare(&format!("SELECT * FROM \"{table}\"")).unwrap();
-        let columns = select.column_count();
-        let mut rows = select.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            for column in 0..columns {
-                match row.get_ref(column).unwrap() {
-                    ValueRef::Text(value) => write!(text, " {:?}", String::from_utf8_lossy(value)).unwrap(),
-                    value => write!(text, " {value:?}").unwrap(),
-                }
-            }
-            text.push('\n');
-        }
-    }
-    text
 }
 
 /// The lines stand in a manual page, in this form.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::place::{Place, has_tools, project};
+use crate::support::has_tools;
+use crate::support::place::{Place, project, run};
 
 fn file(name: &str) -> String {
     project("completions").join(name).display().to_string()
@@ -23,7 +24,7 @@ fn bash(place: &Place, words: &[&str]) -> Vec<String> {
     );
     let mut command = place.command("bash");
     command.args(["--norc", "--noprofile", "-c", &script]);
-    lines(crate::support::place::run(command, &script).ok())
+    lines(run(command, &script).ok())
 }
 
 /// What fish offers for the last word of a line, without the descriptions.
@@ -39,7 +40,7 @@ fn fish_described(place: &Place, line: &str) -> Vec<String> {
     let script = format!("source '{}'; complete -C '{line}'", file("vpo-library.fish"));
     let mut command = place.command("fish");
     command.args(["--no-config", "-c", &script]);
-    lines(crate::support::place::run(command, &script).ok())
+    lines(run(command, &script).ok())
 }
 
 fn lines(text: String) -> Vec<String> {
@@ -75,7 +76,7 @@ pub fn zsh_options(place: &Place, program: &str, command: &str) -> BTreeSet<Stri
     );
     let mut command = place.command("zsh");
     command.args(["-f", "-c", &script]);
-    let specs = lines(crate::support::place::run(command, &script).ok());
+    let specs = lines(run(command, &script).ok());
     let mut options = BTreeSet::new();
     for spec in specs {
         // '(-q --quiet)-q[no reports]', '--db=[the library]:file:_files', '1:archive:...'
@@ -225,11 +226,7 @@ fn fish_knows_commands_backups_and_values() {
         let asked = format!("source '{}'; __vpo_library_age {name}", file("vpo-library.fish"));
         let mut command = place.command("fish");
         command.args(["--no-config", "-c", &asked]);
-        assert_eq!(
-            crate::support::place::run(command, &asked).ok().trim_end(),
-            told,
-            "{age}"
-        );
+        assert_eq!(run(command, &asked).ok().trim_end(), told, "{age}");
     }
     place.sh("mv .vpo/backups elsewhere").ok();
     assert!(!fish(&place, "vpo-library restore vpo").contains(&names[0]));
@@ -303,8 +300,5 @@ fn zsh(place: &Place, line: &str) -> String {
     );
     let mut command = place.command("zsh");
     command.args(["-f", "-c", &script]).env("TERM", "dumb");
-    crate::support::place::run(command, &script)
-        .ok()
-        .trim_end_matches(['\r', '\n'])
-        .to_owned()
+    run(command, &script).ok().trim_end_matches(['\r', '\n']).to_owned()
 }

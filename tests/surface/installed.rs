@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::place::{PROGRAMS, Place, has_tools, project};
+use crate::support::place::{Place, project};
+use crate::support::{PROGRAMS, executable, has_tools};
 
 /// The files below a directory, as they would be named there.
 pub fn files(root: &Path) -> BTreeSet<String> {
@@ -26,7 +27,7 @@ pub fn files(root: &Path) -> BTreeSet<String> {
 /// the directory in which zsh looks.
 pub fn tree(prefix: &str, page: &str, zsh: &str) -> BTreeSet<String> {
     let mut tree = BTreeSet::from([format!("share/zsh/{zsh}/_vpo-library")]);
-    for (name, _) in PROGRAMS {
+    for name in PROGRAMS {
         tree.insert(format!("bin/{name}"));
         tree.insert(format!("share/bash-completion/completions/{name}"));
         tree.insert(format!("share/fish/vendor_completions.d/{name}.fish"));
@@ -55,8 +56,8 @@ fn a_complete_tree_and_nothing_left_of_it() {
     // The programs as they are: building them again is not what is tried here.
     let release = place.root().join("target/release");
     std::fs::create_dir_all(&release).unwrap();
-    for (name, executable) in PROGRAMS {
-        std::os::unix::fs::symlink(executable, release.join(name)).unwrap();
+    for name in PROGRAMS {
+        std::os::unix::fs::symlink(executable(name), release.join(name)).unwrap();
     }
     let target = place.root().join("target").display().to_string();
     place.set("CARGO_TARGET_DIR", &target);

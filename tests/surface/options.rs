@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::completions;
-use crate::support::place::{PROGRAMS, Place, has_tools, project, text_of};
+use crate::support::place::{Place, project, text_of};
+use crate::support::{PROGRAMS, has_tools};
 
 /// The spellings of the options of each command; those of a program without commands, and the common ones of
 /// `vpo-library`, are under the empty name.
@@ -137,7 +138,7 @@ fn of_manual(program: &str) -> Options {
 
 #[test]
 fn help_and_manual_list_the_same_options() {
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let help = of_help(program);
         assert!(help[""].contains("--help"), "{program}: {help:?}");
         assert_eq!(
@@ -150,7 +151,7 @@ fn help_and_manual_list_the_same_options() {
 
 #[test]
 fn the_synopsis_has_each_option_once() {
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let source = text_of(&format!("man/{program}.1"));
         let synopsis = source
             .lines()
@@ -197,7 +198,7 @@ fn the_synopsis_has_each_option_once() {
 #[test]
 fn the_overview_has_the_common_options_of_each_program() {
     let page = text_of("man/vpo-library.7");
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let help: BTreeSet<String> = of_help(program).into_values().flatten().collect();
         let row = page
             .lines()
@@ -220,7 +221,7 @@ fn completions_have(shell: &str, tools: &[&str], complete: fn(&Place, &str, &str
         return;
     }
     let place = Place::new();
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let help = of_help(program);
         let common = &help[""];
         let commands: &[&str] = if program == "vpo-library" { &COMMANDS } else { &[] };

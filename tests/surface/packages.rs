@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use rusqlite::Connection;
 
 use crate::installed::{files, tree};
-use crate::support::place::{PROGRAMS, Place, Ran, has_tools, project};
+use crate::support::place::{Place, Ran, project};
+use crate::support::{PROGRAMS, executable, has_tools};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -25,7 +26,7 @@ fn skipped(what: &str, why: &str) {
 /// or if it is older than what it was made of.
 #[track_caller]
 fn made(goal: &str, directory: &str, begin: &str, end: &str) -> Option<PathBuf> {
-    let target = Path::new(PROGRAMS[0].1).ancestors().nth(2).unwrap();
+    let target = Path::new(executable("vpo-snapshot")).ancestors().nth(2).unwrap();
     let what = format!("what 'make {goal}' makes");
     let is_it = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -88,7 +89,7 @@ fn the_tarball_of_static_programs() {
     let mut expected = tree("", "", "site-functions");
     expected.extend(["README.md", "LICENSE", "COPYRIGHT", "CHANGELOG.md"].map(str::to_owned));
     assert_eq!(files(&unpacked), expected);
-    for (program, _) in PROGRAMS {
+    for program in PROGRAMS {
         let program = unpacked.join("bin").join(program);
         let line = format!("readelf -lW '{}'", program.display());
         assert!(!place.sh(&line).ok().contains("INTERP"), "{}", program.display());
@@ -124,7 +125,7 @@ impl EmptyRoot {
         let place = Place::with_library();
         let unpacked = unpacked(&place)?;
         let bin = place.root().join("bin");
-        for (program, _) in PROGRAMS {
+        for program in PROGRAMS {
             std::fs::remove_file(bin.join(program)).unwrap();
             std::fs::rename(unpacked.join("bin").join(program), bin.join(program)).unwrap();
         }

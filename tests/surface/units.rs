@@ -1,6 +1,7 @@
 //! The units of systemd.
 
-use crate::support::place::{Place, has_tools, text_of};
+use crate::support::has_tools;
+use crate::support::place::{Place, text_of};
 
 /// `make install-systemd` into a root of its own; gives the directory of the units there.
 fn installed(place: &Place) -> std::path::PathBuf {
