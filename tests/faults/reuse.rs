@@ -7,7 +7,7 @@ use vpo_library::archive::{Level, Options, Resources, Reusable, Reuse, Writer, W
 use vpo_library::database::{Facts, immutable};
 use vpo_library::time::Time;
 
-use crate::damage::{judge, noise};
+use crate::damage::judge;
 use crate::support::craft::*;
 use crate::support::*;
 use crate::{exhaustive, figures};

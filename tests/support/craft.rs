@@ -156,3 +156,16 @@ pub fn renumbered(member: &[u8], number: u32) -> Vec<u8> {
     out[28..32].copy_from_slice(&number.to_le_bytes());
     out
 }
+
+/// Bytes without a pattern, the same in every run.
+pub fn noise(n: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2) + 1;
+    (0..n)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 56) as u8
+        })
+        .collect()
+}

@@ -6,6 +6,7 @@ pub mod craft;
 mod database;
 mod files;
 mod machine;
+pub mod mutilations;
 mod output;
 mod peer;
 pub mod place;
