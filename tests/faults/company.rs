@@ -951,25 +951,6 @@ fn two_restores_at_once() {
     ));
 }
 
-#[test]
-fn backups_in_one_second_get_names_of_their_own() {
-    let world = World::new();
-    small(&world.library(), 1, WAL);
-    let all: Vec<_> = (0..5)
-        .map(|_| world.cmd("vpo-library").args(["backup", "--json"]).start())
-        .collect();
-    let paths: BTreeSet<String> = all
-        .into_iter()
-        .map(|running| running.finish().ok().json()["path"].as_str().unwrap().to_owned())
-        .collect();
-    assert_eq!(paths.len(), 5);
-    for path in &paths {
-        crate::damage::judge(&read(path)).unwrap();
-    }
-    assert_eq!(names(&world.backups()).len(), 5);
-    world.clean();
-}
-
 /// The end of a pipe that goes away, on either side: no hang, no child that nobody waits for, nothing that lists and is
 /// no backup.
 #[test]

@@ -872,6 +872,7 @@ fn a_standard_output_that_cannot_be_closed_is_no_success() {
 /// Calls that a signal may interrupt, and that are to be repeated.
 const INTERRUPTED: &str = "read,write,pread64,pwrite64,ftruncate,open,openat,flock,linkat";
 
+/// The last read of a comparison, and the opening of a directory, were not repeated after a signal.
 #[test]
 fn an_interrupted_call_is_no_failure() {
     if !available("interrupted calls") {

@@ -179,6 +179,7 @@ fn names_for_scripts() {
     assert_eq!(out.text(), format!("{}\0", name.to_str().unwrap()));
 }
 
+/// A backup whose name is not UTF-8 was left out of the list.
 #[test]
 fn names_that_are_no_text() {
     use std::os::unix::ffi::OsStrExt;

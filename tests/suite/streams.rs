@@ -65,6 +65,7 @@ fn the_facts_never_replace_what_is_read() {
     }
 }
 
+/// The file of `--stats` was readable for everybody.
 #[test]
 fn the_facts_are_private() {
     let world = World::new();
@@ -157,6 +158,7 @@ fn standard_output_is_never_an_input() {
     world.cmd("vpo-library").arg("verify").stdout(report).run().silent();
 }
 
+/// `--save` and `-o` were not compared with what is read.
 #[test]
 fn a_named_output_is_never_an_input() {
     let world = World::new();

@@ -210,6 +210,8 @@ fn static_programs_need_nothing_around_them() {
     place.clean();
 }
 
+/// In a root without /tmp, "No such file or directory" alone did not tell what to do. Without HOME the standard library
+/// asks the list of users, for which a static program loads modules of the glibc that it was linked with.
 #[test]
 fn static_programs_say_what_they_miss() {
     let Some(root) = EmptyRoot::new() else { return };
