@@ -176,9 +176,11 @@ fn too_little_memory_is_no_damage() {
                 String::from_utf8_lossy(&out.stdout[..out.stdout.len().min(200)]),
                 out.stderr
             );
+            // Where there is no memory for the signal stack of a new thread, it is Rust's runtime that panics.
+            let by_runtime = said.contains("failed to allocate an alternative stack");
             let wrong = ["damaged", "bad ", "not a complete", "aside", "panicked"]
                 .iter()
-                .find(|word| said.contains(**word));
+                .find(|word| said.contains(**word) && !(by_runtime && **word == "panicked"));
             assert_eq!(wrong, None, "{program} with {mib} MiB: {said}");
             match out.status.code() {
                 Some(0) => enough += 1,
