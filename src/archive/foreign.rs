@@ -31,6 +31,6 @@ pub fn refuse(head: &[u8]) -> anyhow::Error {
     }
     match FORMATS.iter().find(|(magic, _)| head.starts_with(magic)) {
         Some((_, name)) => wrong(name).into(),
-        None => wrong("no gzip file").into(),
+        None => wrong("not a gzip file").into(),
     }
 }

@@ -105,8 +105,16 @@ pub fn this_run(program: &str, command: &str, options: &[(&str, Option<PathBuf>)
 
 /// What prints the options of the program that the person typed.
 pub(super) fn help(program: &str) -> CommandLine {
-    let program = caller::command_line().unwrap_or_else(|| CommandLine::this(program));
-    program.arg("--help")
+    // The person typed a command of the wrapper, which runs this program.
+    let command = match program {
+        "vpo-unpack-restore" => "restore",
+        "vpo-ls-backups" => "backups",
+        "vpo-verify" => "verify",
+        "vpo-diff" => "diff",
+        _ => "backup",
+    };
+    let typed = caller::command_line().map(|line| line.arg(command));
+    typed.unwrap_or_else(|| CommandLine::this(program)).arg("--help")
 }
 
 /// `vpo-library`, which may be what runs this program, with these options if it is not.

@@ -48,7 +48,7 @@ pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> 
     part("now:", now);
     part("backup:", backup(plan));
     part("change:", change(plan).into_iter().collect());
-    lines.push(format!("  {}", fate(&plan.target, safety_directory)));
+    lines.push(format!("  {}", fate(plan, safety_directory)));
     match ask(&format!("{}\nReplace it? [y/N] ", lines.join("\n")))? {
         Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
         Some(_) => Err(Kind::Declined.error("the library was not replaced: the answer was not yes")),
@@ -71,7 +71,8 @@ fn name(archive: &Path) -> String {
 fn now(plan: &Plan) -> Option<Vec<String>> {
     let is = match &plan.target {
         Target::Library(facts) => counts(facts),
-        Target::Damaged(reason) => format!("damaged: {}", escape(reason)),
+        // By what, the warning has said.
+        Target::Damaged(_) => "damaged".into(),
         Target::Missing | Target::Empty | Target::Foreign(_) | Target::Unknown(_) => return None,
     };
     let modified = plan
@@ -138,9 +139,14 @@ fn change(plan: &Plan) -> Option<String> {
 }
 
 /// What becomes of the library that is replaced.
-fn fate(target: &Target, safety_directory: Option<&Path>) -> String {
-    match (target, safety_directory) {
-        (Target::Damaged(_), _) => "The file that is there now will be kept beside it.".into(),
+fn fate(plan: &Plan, safety_directory: Option<&Path>) -> String {
+    match (&plan.target, safety_directory) {
+        (Target::Damaged(_), _) => {
+            format!(
+                "The damaged file will be kept as {}.replaced-TIME",
+                escape_path(&plan.library)
+            )
+        }
         (_, Some(directory)) => {
             let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
             format!("The library as it is now will be kept in {}", escape_path(&directory))

@@ -44,10 +44,11 @@ const KINDS: [Kind; 11] = [
 
 /// What is left out where there is no room, the least needed first: who looks for the last good backup goes by what is in
 /// it, not by how large it is.
-const LEAST_NEEDED: [Kind; 6] = [
+const LEAST_NEEDED: [Kind; 7] = [
     Kind::Schema,
     Kind::Database,
     Kind::Archive,
+    Kind::Source,
     Kind::Age,
     Kind::Files,
     Kind::Change,

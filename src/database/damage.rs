@@ -41,7 +41,14 @@ impl std::error::Error for Damage {
 
 /// True if `error` is, or is caused by, the proof that a database is damaged.
 pub fn is_damage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Damage>())
+    damage(error).is_some()
+}
+
+/// What proves that a database is damaged, if `error` is or is caused by that.
+pub fn damage(error: &anyhow::Error) -> Option<String> {
+    let from = error.chain().skip_while(|cause| !cause.is::<Damage>());
+    let causes: Vec<_> = from.map(ToString::to_string).collect();
+    (!causes.is_empty()).then(|| causes.join(": "))
 }
 
 /// True if SQLite did not get the memory that it asked for.

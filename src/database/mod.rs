@@ -13,7 +13,7 @@ mod untrusted;
 
 pub use check::quick_check;
 pub(crate) use check::{harden, stop_when};
-pub use damage::{Damage, explain, is_damage, is_out_of_memory};
+pub use damage::{Damage, damage, explain, is_damage, is_out_of_memory};
 pub use encoding::Encoding;
 pub use facts::Facts;
 pub use header::{HEADER_LEN, Header, MAX_DATABASE_SIZE};

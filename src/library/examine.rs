@@ -29,6 +29,9 @@ use crate::signals;
 /// it.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// How long the comparison waits for a lock.
+const BESIDE: Duration = Duration::from_secs(1);
+
 /// What was found.
 pub struct Findings {
     /// What the staged database says of itself.
@@ -121,8 +124,8 @@ pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::R
 fn compare(stage: &Path, library: &Path, scratch: &Path, enough: &Arc<AtomicBool>) -> Option<Counts> {
     let mut stage = Untrusted::open(stage).ok()?;
     stage.stop_when(Arc::clone(enough)).ok()?;
-    // Whoever holds it up now holds up the look, too.
-    let mut library = ReadConnection::open_beside(library, scratch, Duration::ZERO).ok()?;
+    // Whoever holds it up for longer holds up the look, too; the look itself may, while SQLite recovers a log.
+    let mut library = ReadConnection::open_beside(library, scratch, BESIDE).ok()?;
     library.stop_when(Arc::clone(enough)).ok()?;
     let comparison = Comparison::new(library.connection(), &stage).ok()?;
     let counts = comparison.run(|_, _| Ok(ControlFlow::Continue(()))).ok()?;

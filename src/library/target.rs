@@ -7,8 +7,8 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::read_connection::{DatabaseStamp, ReadConnection};
-use crate::database::{Facts, is_damage, quick_check};
-use crate::failure::{Kind, describe};
+use crate::database::{Facts, damage, quick_check};
+use crate::failure::Kind;
 
 /// What is where the library belongs.
 #[derive(Debug)]
@@ -41,9 +41,9 @@ impl Target {
 
     /// What an error says about a database that could not be opened or examined.
     pub fn from_error(error: anyhow::Error) -> Self {
-        match is_damage(&error) {
-            true => Target::Damaged(describe(&error)),
-            false => Target::Unknown(error),
+        match damage(&error) {
+            Some(found) => Target::Damaged(found),
+            None => Target::Unknown(error),
         }
     }
 

@@ -42,25 +42,25 @@ pub fn ask_which(common: &CommonOptions, again: &dyn Fn(&Path) -> CommandLine) -
         return Err(none_of(common, Path::new("latest"), &directory));
     }
     let latest = latest(common, &listed)?;
-    let note = |ordinary, safety| common.line().arg("backups").after(&not_shown(ordinary, safety));
-    // As high as it can be.
-    let note_lines = cli::lines_of(&note(listed.len(), listed.len()), width);
-    let choice = Choice::new(&listed, rows.saturating_sub(OTHER_LINES), note_lines);
+    let choice = Choice::new(&listed, rows.saturating_sub(OTHER_LINES));
     let mut question = format!("{}\n", cli::list_heading(&directory, width));
     if choice.hidden() != (0, 0) {
         let (ordinary, safety) = choice.hidden();
-        question.push_str(&format!("{}\n", cli::escape(&note(ordinary, safety))));
+        let note = not_shown(ordinary, safety);
+        let more = common.line().arg("backups").after(&format!("{note}; to see all"));
+        question.push_str(&cli::escape(if cli::lines_of(&more, width) == 1 {
+            &more
+        } else {
+            &note
+        }));
+        question.push('\n');
     }
     let table = |width| Table::new(&listed, None, Time::now()).mark_latest(latest).fitted(width);
     for line in choice.lines(width, table) {
         question.push_str(&format!("{line}\n"));
     }
-    let latest = if latest.is_some() {
-        ", name or latest"
-    } else {
-        " or name"
-    };
-    question.push_str(&format!("Restore which one? [number{latest}] "));
+    let latest = if latest.is_some() { ", latest" } else { "" };
+    question.push_str(&format!("Restore which backup? [number, name{latest}] "));
     loop {
         let answer = cli::ask(&question)?.ok_or_else(usage)?;
         if answer.is_empty() {
@@ -73,14 +73,14 @@ pub fn ask_which(common: &CommonOptions, again: &dyn Fn(&Path) -> CommandLine) -
                     older: None,
                 });
             }
-            (None, None | Some(Selector::Name(_))) => format!("'{answer}' is not in the list"),
+            (None, None | Some(Selector::Name(_))) => format!("there is no backup '{answer}'"),
             (None, Some(selector)) => match selected(common, &selector, &listed, Path::new(&answer), again) {
                 Err(error) if kind(&error) == Kind::NotFound => error.to_string(),
                 chosen => return chosen,
             },
         };
         cli::note(&format!("vpo-library: {told}"));
-        question = "Restore which one? ".into();
+        question = "Restore which backup? ".into();
     }
 }
 
@@ -103,7 +103,7 @@ fn not_shown(ordinary: usize, safety: usize) -> String {
     if safety > 0 {
         kinds.push(format!("{safety} safety backup{}", several(safety)));
     }
-    format!("{} not shown; any name is accepted from", kinds.join(" and "))
+    format!("{} not shown", kinds.join(" and "))
 }
 
 /// What is to be chosen from.
@@ -117,8 +117,8 @@ struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// Of `listed`, the newest first, as many as `room` lines hold; `note_lines` fewer where not all are shown.
-    fn new(listed: &'a [Backup], room: usize, note_lines: usize) -> Self {
+    /// Of `listed`, the newest first, as many as `room` lines hold; one fewer where not all are shown, which is said.
+    fn new(listed: &'a [Backup], room: usize) -> Self {
         let (safety, ordinary): (Vec<_>, Vec<_>) = (0..listed.len()).partition(|i| listed[*i].replaced);
         let counts = (ordinary.len(), safety.len());
         Choice {
@@ -127,7 +127,7 @@ impl<'a> Choice<'a> {
             order: ordinary.into_iter().chain(safety).collect(),
             shown: match counts.0 + block(counts) <= room {
                 true => counts,
-                false => share(counts, room.saturating_sub(note_lines)),
+                false => share(counts, room.saturating_sub(1)),
             },
         }
     }

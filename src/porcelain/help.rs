@@ -105,7 +105,7 @@ BACKUP is named as for 'vpo-library restore'.
     Help {
         name: "diff",
         operands: " [OLD [NEW]]",
-        summary: "show which files are known differently",
+        summary: "show which files differ",
         about: "\
 Compares two backups, or a backup and the library: prints each file that was
 added (A), deleted (D) or modified (M).

@@ -637,13 +637,13 @@ fn what_is_no_file() {
         assert_eq!(out.status.code(), Some(code), "{n}: {} {}", out.text(), out.stderr);
     }
     let out = bounded(&world, "vpo-verify").arg("/dev/zero").run().exits(46);
-    assert!(out.text().contains("no gzip file"), "{}", out.text());
+    assert!(out.text().contains("not a gzip file"), "{}", out.text());
     bounded(&world, "vpo-verify").arg("/dev/null").run().exits(46);
     world
         .cmd("vpo-unpack-restore")
         .args(["--yes", "/dev/zero"])
         .run()
-        .fails(46, &["no gzip file"]);
+        .fails(46, &["not a gzip file"]);
     world
         .cmd("vpo-unpack-restore")
         .arg("--yes")

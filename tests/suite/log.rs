@@ -75,7 +75,7 @@ fn what_a_signal_ended() {
         std::fs::create_dir_all(world.backups()).unwrap();
         write(world.backups().join(NAME), &read(world.path("a.tar.gz")));
         for (args, question) in [
-            (&["restore"][..], "Restore which one?"),
+            (&["restore"][..], "Restore which backup?"),
             (&["restore", "latest"], "[y/N] "),
         ] {
             let (cmd, mut terminal) = vpo(&world, args).terminal(&[Stream::Err]);

@@ -117,8 +117,7 @@ fn who_is_waited_for() {
         let running = cmd.env("TERM", "xterm").start();
         let shown = terminal.wait_for(&format!("waiting for process {} (", peer.pid()));
         assert!(!shown.contains("Replace it?"), "{shown:?}");
-        terminal.wait_for("), 5");
-        terminal.wait_for(" s");
+        terminal.wait_for(" s left");
         peer.close();
         if options.is_empty() {
             terminal.wait_for("[y/N] ");

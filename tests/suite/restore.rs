@@ -1087,7 +1087,10 @@ fn the_question_says_what_becomes_of_the_library() {
     running.finish().exits(1);
     rest.join().unwrap();
     assert!(
-        question.contains("  The file that is there now will be kept beside it."),
+        question.contains(&format!(
+            "  The damaged file will be kept as {}.replaced-TIME",
+            world.library().display()
+        )),
         "{question}"
     );
 }

@@ -309,7 +309,7 @@ pub fn made_by_hand() -> Vec<Case> {
             "bytes after the end",
             [gzip(&whole), vec![0]].concat(),
         ),
-        case("one byte", "no gzip file", vec![0x1f]),
+        case("one byte", "not a gzip file", vec![0x1f]),
         case("two bytes", "truncated", vec![0x1f, 0x8b]),
         case("a gzip header alone", "truncated", gzip(b"")[..10].to_vec()),
         case("an empty gzip file", "truncated", gzip(b"")),

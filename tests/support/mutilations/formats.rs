@@ -15,6 +15,6 @@ pub fn cases() -> Vec<Case> {
         case("xz", "an xz file", b"\xfd7zXZ\0 and so on".to_vec()),
         case("bzip2", "a bzip2 file", b"BZh9 and so on".to_vec()),
         case("lz4", "an lz4 file", b"\x04\x22\x4d\x18 and so on".to_vec()),
-        case("text", "no gzip file", b"what is this?".to_vec()),
+        case("text", "not a gzip file", b"what is this?".to_vec()),
     ]
 }
