@@ -18,7 +18,7 @@ fn look(bytes: &[u8]) -> Option<TailMetadata> {
     FILE.set_len(bytes.len() as u64).unwrap();
     FILE.write_all_at(bytes, 0).unwrap();
     match read_tail(&FILE, bytes.len() as u64) {
-        Ok(read_tail) => Some(read_tail),
+        Ok(seen) => Some(seen),
         Err(error) => {
             assert_eq!(kind(&error), Kind::InvalidArchive, "{error:#}");
             None
@@ -37,7 +37,10 @@ fuzz_target!(|bytes: &[u8]| {
     }
     // A truncation shows, and so does anything at the end.
     if let Some(TailMetadata::Blocks(_)) = seen {
-        assert!(!matches!(look(&bytes[..bytes.len() - 1]), Some(TailMetadata::Blocks(_))));
+        assert!(!matches!(
+            look(&bytes[..bytes.len() - 1]),
+            Some(TailMetadata::Blocks(_))
+        ));
         assert!(!matches!(look(&[bytes, b"\0"].concat()), Some(TailMetadata::Blocks(_))));
     }
 });
