@@ -16,7 +16,7 @@ use super::exclusive_lock::require_no_holder;
 use super::holder::in_use;
 use super::restore_lock::RestoreLock;
 use crate::database::{SIDE_FILES, pending_side_file, side_file};
-use crate::failure::Kind;
+use crate::failure::{Kind, kind};
 use crate::files::{Identity, Temporary, give_to_owner, parent, rename_new, sync_directory};
 use crate::time::Time;
 
@@ -67,10 +67,13 @@ pub fn install(
     let aside = Aside::make(path, replacing, time)?;
     // Whoever has got a lock meanwhile would make a log by the name of the new library.
     if let Some(name) = aside.name.as_deref().filter(|_| replacing)
-        && require_no_holder(name).is_err()
+        && let Err(error) = require_no_holder(name)
     {
         aside.undo();
-        return Err(in_use(path).into());
+        return Err(match kind(&error) {
+            Kind::Locked => in_use(path).into(),
+            _ => error.context(message),
+        });
     }
     if let Err((error, _stage)) = stage.rename_to(path) {
         if error.kind() == io::ErrorKind::AlreadyExists {
