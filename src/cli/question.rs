@@ -123,7 +123,7 @@ fn change(plan: &Plan) -> Option<String> {
     }) = plan.difference
     else {
         let sound = matches!(plan.target, Target::Library(_));
-        return sound.then(|| "not known: to compare the files would have taken longer than the checks".into());
+        return sound.then(|| "not known: the files were not compared in time".into());
     };
     if (added, removed, changed) == (0, 0, 0) {
         return Some("none: both know the same of the same files".into());

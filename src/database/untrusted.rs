@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::check::{OPERATIONS, harden, stop_when};
 use super::damage::{code, is_out_of_memory};
-use crate::failure::Kind;
+use crate::failure::{Failure, Kind};
 use crate::signals;
 
 /// No value in a file is longer than the file. That also limits what an expression in a hostile schema can make; below
@@ -84,7 +84,10 @@ impl Untrusted {
         // Nothing is touched: this only asks whether the address space has room.
         let had = usize::try_from(bytes).is_ok_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok());
         match had {
-            true => made_for_that("it takes SQLite more memory than a library can"),
+            // With its cause: beside other work, which has a part in the limit, it proves nothing.
+            true => made_for_that("it takes SQLite more memory than a library can")
+                .source(error)
+                .into(),
             false => error,
         }
     }
@@ -117,11 +120,11 @@ pub(crate) fn limit_time(connection: &mut Connection, bytes: u64) -> rusqlite::R
 /// What an error of [`Kind::Database`] says if [`limit_time`] caused it.
 pub(crate) fn too_slow(error: &anyhow::Error) -> Option<anyhow::Error> {
     let stopped = code(error) == Some(ErrorCode::OperationInterrupted) && signals::pending().is_none();
-    stopped.then(|| made_for_that("it keeps SQLite busy for longer than a library of its size can"))
+    stopped.then(|| made_for_that("it keeps SQLite busy for longer than a library of its size can").into())
 }
 
-fn made_for_that(what: &str) -> anyhow::Error {
-    Kind::Database.error(format!("{what}; its schema may be made for that"))
+fn made_for_that(what: &str) -> Failure {
+    Kind::Database.because(format!("{what}; its schema may be made for that"))
 }
 
 /// A part of what SQLite may take from the heap. SQLite has one limit for the whole process

@@ -21,7 +21,7 @@ use super::read_connection::{DatabaseStamp, ReadConnection};
 use super::restore::Request;
 use super::target::Target;
 use crate::backups::Staged;
-use crate::database::{Facts, JOURNAL, Untrusted, side_file_size};
+use crate::database::{Facts, JOURNAL, Untrusted, is_out_of_memory, side_file_size};
 use crate::failure::{Kind, kind};
 use crate::signals;
 
@@ -94,9 +94,10 @@ pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::R
         enough.store(true, Ordering::Relaxed);
         (backup, looked, difference)
     });
-    // The stage's limit of memory is one for the process. Neither is judged by what the others take: what went wrong beside
-    // them is tried again alone.
-    if looked.is_some() && backup.is_err() {
+    // The stage's limit of memory is one for the process. Neither is judged by what the others take: what could not be
+    // checked beside them is tried again alone. What is proven stays so, and a hostile stage costs its time once.
+    let unproven = |error: &anyhow::Error| kind(error) != Kind::InvalidArchive || is_out_of_memory(error);
+    if looked.is_some() && backup.as_ref().is_err_and(unproven) {
         signals::check()?;
         backup = staged.check();
     }

@@ -104,6 +104,37 @@ fn an_archive_without_a_name() {
     );
 }
 
+/// The question was the same with and without a safety backup.
+#[test]
+fn what_becomes_of_the_library() {
+    let world = world();
+    let kept = |path: &std::path::Path| format!("  The library as it is now will be kept in {}", path.display());
+    let not = "  The library as it is now will NOT be kept.".to_owned();
+    let restore = || world.cmd("vpo-unpack-restore");
+    let wrapper = || world.cmd("vpo-library").arg("restore");
+    for (cmd, expected) in [
+        (restore(), kept(&world.backups())),
+        (restore().args(["--safety-dir", "safe"]), kept(&world.path("safe"))),
+        (restore().arg("--no-safety-backup"), not.clone()),
+        (wrapper().args(["--backup-dir", "there"]), kept(&world.path("there"))),
+        (wrapper().arg("--no-safety-backup"), not),
+    ] {
+        let question = asked(cmd.arg("a.tar.gz"));
+        assert!(question.contains(&expected), "{expected} | {question:#?}");
+    }
+    // Of a damaged one no backup can be made.
+    let mut bytes = read(world.library());
+    bytes[100..4096].fill(0xff);
+    write(world.library(), &bytes);
+    let expected = format!(
+        "  The damaged file will be kept as {}.replaced-TIME",
+        world.library().display()
+    );
+    let question = asked(restore().arg("a.tar.gz"));
+    assert!(question.contains(&expected), "{expected} | {question:#?}");
+    assert_eq!(part(&question, "now:"), "damaged");
+}
+
 /// It waited in silence, and the question came first.
 #[test]
 fn who_is_waited_for() {

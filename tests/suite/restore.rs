@@ -1046,55 +1046,6 @@ fn the_replaced_library_is_kept() {
     scene.has_new_content();
 }
 
-/// The question was the same with and without a safety backup.
-#[test]
-fn the_question_says_what_becomes_of_the_library() {
-    let scene = Scene::new();
-    let world = &scene.world;
-    let kept = |path: &Path| format!("  The library as it is now will be kept in {}", path.display());
-    let not = "  The library as it is now will NOT be kept.".to_owned();
-    let restore = || scene.cmd();
-    let wrapper = || world.cmd("vpo-library").arg("restore");
-    let cases: [(Cmd, String); 5] = [
-        (restore(), kept(&world.backups())),
-        (restore().args(["--safety-dir", "safe"]), kept(&world.path("safe"))),
-        (restore().arg("--no-safety-backup"), not.clone()),
-        (wrapper().args(["--backup-dir", "there"]), kept(&world.path("there"))),
-        (wrapper().arg("--no-safety-backup"), not),
-    ];
-    for (cmd, expected) in cases {
-        let (cmd, mut terminal) = cmd.arg("new.tar.gz").terminal(&[Stream::Err]);
-        let running = cmd.start();
-        let question = terminal.wait_for("[y/N] ");
-        terminal.type_in("n\n");
-        let rest = std::thread::spawn(|| terminal.rest());
-        running.finish().exits(1);
-        rest.join().unwrap();
-        assert!(
-            question.lines().any(|line| line.trim_end() == expected),
-            "{expected} | {question}"
-        );
-    }
-    // Of a damaged one no backup can be made.
-    let mut bytes = read(world.library());
-    bytes[100..4096].fill(0xff);
-    write(world.library(), &bytes);
-    let (cmd, mut terminal) = restore().arg("new.tar.gz").terminal(&[Stream::Err]);
-    let running = cmd.start();
-    let question = terminal.wait_for("[y/N] ");
-    terminal.type_in("n\n");
-    let rest = std::thread::spawn(|| terminal.rest());
-    running.finish().exits(1);
-    rest.join().unwrap();
-    assert!(
-        question.contains(&format!(
-            "  The damaged file will be kept as {}.replaced-TIME",
-            world.library().display()
-        )),
-        "{question}"
-    );
-}
-
 /// Where no safety backup can be made, the next step names the options of the program that was typed.
 #[test]
 fn what_to_do_where_it_can_not_be_kept() {
