@@ -127,7 +127,7 @@ fn change(path: &Path, dice: &mut Dice) {
     for _ in 0..1 + dice.below(20) {
         let id = dice.below(130);
         let some = format!("id % 7 = {} AND id > {id}", dice.below(7));
-        let sql = match dice.below(18) {
+        let sql = match dice.below(20) {
             0 => format!("UPDATE files SET scanned_at = 'later', job_id = 'x' WHERE {some}"),
             1 => format!("UPDATE files SET size_bytes = size_bytes + 1 WHERE {some}"),
             2 => format!("UPDATE files SET content_hash = NULL WHERE id = {id}"),
@@ -148,6 +148,15 @@ fn change(path: &Path, dice: &mut Dice) {
             14 => format!("INSERT OR IGNORE INTO tracks (file_id, track_index, track_type) VALUES ({id}, 90, 'audio')"),
             15 => format!("UPDATE OR IGNORE tracks SET file_id = file_id + 1 WHERE file_id = {id}"),
             16 => insert(id as u32),
+            // Two files, or the tracks of two, change places.
+            17 => format!(
+                "UPDATE files SET id = -1 WHERE id = {id}; UPDATE files SET id = {id} WHERE id = {id} + 1;
+                 UPDATE files SET id = {id} + 1 WHERE id = -1"
+            ),
+            18 => format!(
+                "UPDATE tracks SET file_id = -file_id WHERE file_id IN ({id}, {id} + 1);
+                 UPDATE tracks SET file_id = 2 * {id} + 1 + file_id WHERE file_id < 0"
+            ),
             // Numbered anew, as after a scan of everything: no difference.
             _ => "UPDATE files SET id = id + 100000 WHERE id < 100000;
                   UPDATE tracks SET file_id = file_id + 100000 WHERE file_id < 100000;

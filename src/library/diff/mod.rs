@@ -3,10 +3,12 @@
 //! Both are read in the order of their paths and merged, so at most one row of each is held. The schema may be hostile,
 //! and the tables need not be what VPO makes of them: an index may be missing, and paths may be duplicate, missing or
 //! not text. The same rules then apply to SQLite's order of values; of equal paths the first is compared with the
-//! first.
+//! first. Of two libraries that number their files alike only those are read so that may differ at all.
 
+mod cursor;
 mod schema;
 mod side;
+mod suspects;
 mod value;
 
 use std::cmp::Ordering;
@@ -104,8 +106,13 @@ impl<'c> Comparison<'c> {
         &self,
         mut sink: impl FnMut(Status, &[u8]) -> anyhow::Result<ControlFlow<()>>,
     ) -> Result<Counts, DiffError> {
-        let mut old = Queries::prepare(self.old, DiffError::Old, &self.columns)?;
-        let mut new = Queries::prepare(self.new, DiffError::New, &self.columns)?;
+        // What goes wrong there is met again here, after the differences that come before it.
+        let suspects = match self.columns.numbered {
+            true => suspects::find(self.old, self.new, &self.columns).unwrap_or(None),
+            false => None,
+        };
+        let mut old = Queries::prepare(self.old, DiffError::Old, &self.columns, suspects.as_ref())?;
+        let mut new = Queries::prepare(self.new, DiffError::New, &self.columns, suspects.as_ref())?;
         let (mut old, mut new) = (old.begin()?, new.begin()?);
         let mut counts = Counts::default();
         loop {

@@ -21,6 +21,8 @@ pub struct Columns {
     pub tracks: Option<Vec<String>>,
     /// True if both number their files by `id`.
     pub has_id: bool,
+    /// True if, besides, both number their tracks by `id`, if these are compared, and in both each path is that of one file.
+    pub numbered: bool,
     /// What only one of them has, and what is therefore not compared: `files.container_tags`.
     pub left_out: Vec<String>,
 }
@@ -34,7 +36,11 @@ pub struct Schema {
     /// `files.id` is the key of the table itself, and so occurs at most once. A hostile `id` that occurs a million
     /// times would join each track with as many files.
     has_id: bool,
+    /// No path occurs twice, or is NULL.
+    has_unique_paths: bool,
     tracks: Option<Vec<String>>,
+    /// `tracks.id` is the key of the table.
+    tracks_have_id: bool,
 }
 
 impl Schema {
@@ -47,9 +53,11 @@ impl Schema {
         };
         Ok(match columns(FILES)? {
             Some(files) if has(&files, "path") => Ok(Schema {
-                has_id: key(connection)?.is_some_and(|key| is(&key, "id")),
+                has_id: key(connection, FILES)?.is_some_and(|key| is(&key, "id")),
+                has_unique_paths: has_unique_paths(connection)?,
                 files,
                 tracks: columns(TRACKS)?,
+                tracks_have_id: key(connection, TRACKS)?.is_some_and(|key| is(&key, "id")),
             }),
             _ => Err(NoPaths),
         })
@@ -75,10 +83,15 @@ impl Columns {
                 None
             }
         };
+        let both = |of: fn(&Schema) -> bool| of(old) && of(new);
+        let numbered = has_id
+            && both(|schema| schema.has_unique_paths)
+            && (tracks.is_none() || both(|schema| schema.tracks_have_id));
         Columns {
             files,
             tracks,
             has_id,
+            numbered,
             left_out,
         }
     }
@@ -121,12 +134,21 @@ fn column_names(connection: &Connection, table: &str) -> rusqlite::Result<Vec<St
     )
 }
 
-/// The column by which SQLite itself keeps the rows of [`FILES`]: the primary key, where that has no index
+/// True if an index sees to it that no two rows of [`FILES`] have the same path. Under a collation other than BINARY still
+/// fewer paths are different.
+fn has_unique_paths(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = 'path' COLLATE NOCASE AND \"notnull\") \
+               AND EXISTS (SELECT 1 FROM pragma_index_list(?1) AS list WHERE \"unique\" AND NOT partial \
+               AND (SELECT group_concat(coalesce(name, '')) FROM pragma_index_info(list.name)) = 'path' COLLATE NOCASE)";
+    connection.query_row(sql, [FILES], |row| row.get(0))
+}
+
+/// The column by which SQLite itself keeps the rows of a table: the primary key, where that has no index
 /// (<https://www.sqlite.org/lang_createtable.html#rowid>).
-fn key(connection: &Connection) -> rusqlite::Result<Option<String>> {
+fn key(connection: &Connection, table: &str) -> rusqlite::Result<Option<String>> {
     let sql = "SELECT CAST(name AS BLOB) FROM pragma_table_info(?1) WHERE pk > 0 \
                AND NOT EXISTS (SELECT 1 FROM pragma_index_list(?1) WHERE origin = 'pk')";
-    let mut keys = names(connection, sql, [FILES])?;
+    let mut keys = names(connection, sql, [table])?;
     Ok(keys.pop().filter(|_| keys.is_empty()))
 }
 

@@ -1,27 +1,16 @@
 //! One of two databases that are compared: its files in the order of their paths, and with each its tracks.
 
-use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
+use std::collections::HashSet;
+
 use rusqlite::functions::FunctionFlags;
-use rusqlite::{Connection, Row, Rows, Statement, types};
+use rusqlite::{Connection, Statement, types};
 
 use super::DiffError;
+use super::cursor::{Cursor, Origin};
 use super::schema::{Columns, FILES, TRACKS, quoted};
 use super::value::Value;
-use crate::database::{Encoding, explain};
+use crate::database::Encoding;
 use crate::failure::Kind;
-
-/// Which database it is, for its errors.
-#[derive(Clone, Copy)]
-struct Origin<'c> {
-    connection: &'c Connection,
-    which: fn(anyhow::Error) -> DiffError,
-}
-
-impl Origin<'_> {
-    fn failed(&self, error: impl Into<anyhow::Error>) -> DiffError {
-        (self.which)(explain(self.connection, error.into()))
-    }
-}
 
 /// The queries of a side.
 pub struct Queries<'c> {
@@ -32,7 +21,7 @@ pub struct Queries<'c> {
 }
 
 impl<'c> Queries<'c> {
-    /// Prepares the queries for these columns. `which` says whose errors they have.
+    /// Prepares the queries for these columns, of all files or of these. `which` says whose errors they have.
     ///
     /// SQLite walks through the indexes of a VPO library and sorts nothing. If there are none it sorts in temporary
     /// files, which it puts into TMPDIR.
@@ -40,12 +29,13 @@ impl<'c> Queries<'c> {
         connection: &'c Connection,
         which: fn(anyhow::Error) -> DiffError,
         columns: &Columns,
+        only: Option<&HashSet<i64>>,
     ) -> Result<Self, DiffError> {
         let origin = Origin { connection, which };
-        Self::prepared(origin, columns).map_err(|error| origin.failed(error))
+        Self::prepared(origin, columns, only).map_err(|error| origin.failed(error))
     }
 
-    fn prepared(origin: Origin<'c>, columns: &Columns) -> rusqlite::Result<Self> {
+    fn prepared(origin: Origin<'c>, columns: &Columns, only: Option<&HashSet<i64>>) -> rusqlite::Result<Self> {
         let connection = origin.connection;
         connection.pragma_update(None, "temp_store", "FILE")?;
         let encoding = Encoding::of(connection)?;
@@ -66,13 +56,20 @@ impl<'c> Queries<'c> {
                  CASE typeof(f.path) WHEN 'text' THEN vpo_utf8(CAST(f.path AS BLOB)) ELSE f.path END"
             }
         };
+        let condition = match only {
+            Some(ids) => {
+                define_is_one_of(connection, ids.clone())?;
+                "WHERE vpo_is_one_of(f.id)"
+            }
+            None => "",
+        };
         let files = values("f", &columns.files);
-        let files = format!("SELECT {id}{files} FROM {FILES} AS f ORDER BY {order}{then_by_id}");
+        let files = format!("SELECT {id}{files} FROM {FILES} AS f {condition} ORDER BY {order}{then_by_id}");
         // CROSS JOIN keeps the order of the loops: for each file, through its tracks.
         let tracks = columns.tracks.as_ref().map(|names| {
             let tracks = values("t", names);
             format!(
-                "SELECT {id}{tracks} FROM {FILES} AS f CROSS JOIN {TRACKS} AS t ON t.file_id = f.id \
+                "SELECT {id}{tracks} FROM {FILES} AS f CROSS JOIN {TRACKS} AS t ON t.file_id = f.id {condition} \
                  ORDER BY {order}{then_by_id}, t.track_index COLLATE BINARY"
             )
         });
@@ -86,42 +83,44 @@ impl<'c> Queries<'c> {
 
     /// Begins to read, at the first file.
     pub fn begin(&mut self) -> Result<Side<'_>, DiffError> {
-        let origin = self.origin;
-        self.first().map_err(|error| origin.failed(error))
-    }
-
-    fn first(&mut self) -> anyhow::Result<Side<'_>> {
+        let tracks = self.tracks.as_mut();
         let mut side = Side {
-            origin: self.origin,
-            files: self.files.query([])?,
-            tracks: self.tracks.as_mut().map(|tracks| tracks.query([])).transpose()?,
-            encoding: self.encoding,
+            files: Cursor::begin(self.origin, &mut self.files, self.encoding)?,
+            tracks: tracks
+                .map(|tracks| Cursor::begin(self.origin, tracks, self.encoding))
+                .transpose()?,
             rank: 0,
             path: Vec::new(),
         };
-        if let Some(tracks) = &mut side.tracks {
-            tracks.advance()?;
-        }
-        side.next_file()?;
+        side.arrive()?;
         Ok(side)
     }
 }
 
-/// Defines the function that turns the bytes of a text into UTF-8. Queries may call it, but no schema.
+/// What the functions that are defined here have in common: queries may call them, but no schema.
+const OURS: FunctionFlags = FunctionFlags::SQLITE_UTF8
+    .union(FunctionFlags::SQLITE_DETERMINISTIC)
+    .union(FunctionFlags::SQLITE_DIRECTONLY);
+
+/// Defines the function that turns the bytes of a text into UTF-8.
 fn define_utf8(connection: &Connection, encoding: Encoding) -> rusqlite::Result<()> {
-    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_DIRECTONLY;
-    connection.create_scalar_function("vpo_utf8", 1, flags, move |call| {
+    connection.create_scalar_function("vpo_utf8", 1, OURS, move |call| {
         let text = call.get_raw(0).as_bytes().unwrap_or_default();
         Ok(types::Value::Blob(encoding.utf8(text).into_owned()))
     })
 }
 
+/// Defines the function that says whether a number is one of these.
+fn define_is_one_of(connection: &Connection, numbers: HashSet<i64>) -> rusqlite::Result<()> {
+    connection.create_scalar_function("vpo_is_one_of", 1, OURS, move |call| {
+        Ok(numbers.contains(&call.get_raw(0).as_i64()?))
+    })
+}
+
 /// A side that is being read. It is positioned at a file, and at the next of its tracks.
 pub struct Side<'s> {
-    origin: Origin<'s>,
-    files: Rows<'s>,
-    tracks: Option<Rows<'s>>,
-    encoding: Encoding,
+    files: Cursor<'s>,
+    tracks: Option<Cursor<'s>>,
     /// Class and bytes of the path of the file.
     rank: u8,
     path: Vec<u8>,
@@ -130,9 +129,7 @@ pub struct Side<'s> {
 impl Side<'_> {
     /// The path of the file; `None` after the last one.
     pub fn path(&self) -> Result<Option<Value<'_>>, DiffError> {
-        let row = self.files.get();
-        let path = row.map(|row| Value::get(row, 1, self.encoding)).transpose();
-        path.map_err(|error| self.origin.failed(error))
+        self.files.value(1)
     }
 
     /// Goes to the next file, past the rest of this one's tracks.
@@ -140,80 +137,62 @@ impl Side<'_> {
         while self.track()?.is_some() {
             self.next_track()?;
         }
-        self.next_file().map_err(|error| self.origin.failed(error))
+        self.files.advance()?;
+        self.arrive()
     }
 
     /// Goes to the next track.
     pub fn next_track(&mut self) -> Result<(), DiffError> {
-        match &mut self.tracks {
-            Some(tracks) => tracks.advance().map_err(|error| self.origin.failed(error)),
-            None => Ok(()),
-        }
+        self.tracks.as_mut().map_or(Ok(()), Cursor::advance)
     }
 
     /// True if the file of `other` has the same values in its first `columns` columns.
     pub fn has_file_of(&self, other: &Side, columns: usize) -> Result<bool, DiffError> {
-        match (self.files.get(), other.files.get()) {
-            (Some(row), Some(others)) => self.same(row, other, others, columns),
-            _ => Ok(false),
-        }
+        // The first value is the number of the file.
+        self.files.has_row_of(&other.files, 1..=columns)
     }
 
     /// True if the next track of the file of `other` has the same values in its first `columns` columns; `None` if
     /// neither has one more.
     pub fn has_track_of(&self, other: &Side, columns: usize) -> Result<Option<bool>, DiffError> {
         match (self.track()?, other.track()?) {
-            (Some(row), Some(others)) => self.same(row, other, others, columns).map(Some),
+            (Some(track), Some(others)) => track.has_row_of(others, 1..=columns).map(Some),
             (None, None) => Ok(None),
             _ => Ok(Some(false)),
         }
     }
 
-    fn same(&self, row: &Row, other: &Side, others: &Row, columns: usize) -> Result<bool, DiffError> {
-        // The first value is the number of the file.
-        for i in 1..=columns {
-            let value = Value::get(row, i, self.encoding).map_err(|error| self.origin.failed(error))?;
-            let others = Value::get(others, i, other.encoding).map_err(|error| other.origin.failed(error))?;
-            if !value.is(&others) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// The next track, if it is one of the file.
-    fn track(&self) -> Result<Option<&Row<'_>>, DiffError> {
-        let track = self.tracks.as_ref().and_then(|tracks| tracks.get());
-        let (Some(file), Some(track)) = (self.files.get(), track) else {
+    /// The tracks, if the next one is one of the file.
+    fn track(&self) -> Result<Option<&Cursor<'_>>, DiffError> {
+        let Some(tracks) = &self.tracks else {
             return Ok(None);
         };
-        let id = |row| Value::get(row, 0, self.encoding).map_err(|error| self.origin.failed(error));
-        Ok(id(file)?.is(&id(track)?).then_some(track))
+        Ok(match (self.files.value(0)?, tracks.value(0)?) {
+            (Some(file), Some(of)) if file.is(&of) => Some(tracks),
+            _ => None,
+        })
     }
 
+    /// Notes the path of the file.
+    ///
     /// # Errors
     /// [`Kind::Database`] if a file comes before the one that it follows, or a track without its file: quick_check does
     /// not compare indexes with their tables, and what is not in order can't be merged.
-    fn next_file(&mut self) -> anyhow::Result<()> {
-        self.files.advance()?;
-        let Some(row) = self.files.get() else {
-            return match self.tracks.as_ref().and_then(|tracks| tracks.get()) {
-                Some(_) => Err(disordered()),
-                None => Ok(()),
+    fn arrive(&mut self) -> Result<(), DiffError> {
+        let disordered = || Kind::Database.error("its indexes do not agree with its tables");
+        let Some(path) = self.files.value(1)? else {
+            return match &self.tracks {
+                Some(tracks) if tracks.value(0)?.is_some() => Err(self.files.failed(disordered())),
+                _ => Ok(()),
             };
         };
-        let path = Value::get(row, 1, self.encoding)?;
         let bytes = path.bytes();
         if (path.rank(), &*bytes) < (self.rank, &*self.path) {
-            return Err(disordered());
+            return Err(self.files.failed(disordered()));
         }
         self.rank = path.rank();
         self.path.clear();
         self.path.extend_from_slice(&bytes);
         Ok(())
     }
-}
-
-fn disordered() -> anyhow::Error {
-    Kind::Database.error("its indexes do not agree with its tables")
 }

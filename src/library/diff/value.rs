@@ -11,8 +11,8 @@ use crate::database::Encoding;
 /// A value as a database stores it: its storage class and its bytes.
 #[derive(Clone, Copy)]
 pub struct Value<'r> {
-    /// Text is that of `encoding`.
-    raw: ValueRef<'r>,
+    /// As SQLite gives it; text is that of `encoding`.
+    pub raw: ValueRef<'r>,
     encoding: Encoding,
 }
 
