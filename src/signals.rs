@@ -18,7 +18,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     deferrals: 0,
     temporaries: Vec::new(),
     children: Vec::new(),
-    last_act: None,
+    last_acts: Vec::new(),
 });
 static CHANGED: Condvar = Condvar::new();
 /// The signal that waits to be obeyed, or 0.
@@ -28,7 +28,7 @@ struct State {
     deferrals: usize,
     temporaries: Vec<(PathBuf, Remove)>,
     children: Vec<u32>,
-    last_act: Option<LastAct>,
+    last_acts: Vec<LastAct>,
 }
 
 /// What to do last, with the number of the signal.
@@ -69,7 +69,7 @@ pub fn listen() -> io::Result<()> {
             for (path, remove) in state.temporaries.drain(..).rev() {
                 remove(&path);
             }
-            if let Some(act) = state.last_act.take() {
+            for act in state.last_acts.drain(..) {
                 act(signal);
             }
             // The lock is kept: no new temporary file can appear behind this thread's back.
@@ -140,9 +140,10 @@ impl Drop for SignalGuard {
     }
 }
 
-/// Sets what a signal that ends the process does last, after the temporary files are gone. It must not use this module.
+/// Adds what a signal that ends the process does last, after the temporary files are gone. It must not use this module, and
+/// not wait.
 pub fn at_end(act: impl FnOnce(i32) + Send + 'static) {
-    state().last_act = Some(Box::new(act));
+    state().last_acts.push(Box::new(act));
 }
 
 /// Makes a file that is removed if a signal ends the process. `create` makes it and tells its name; both happen

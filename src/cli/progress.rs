@@ -2,13 +2,17 @@
 
 use std::cell::Cell;
 use std::fmt::Write;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
+use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, TermLike};
 
-use super::terminal::{is_capable, is_terminal, size};
+use super::terminal::{is_capable, is_terminal, size, wipe_line};
 use super::text::{columns, cut_end, escape};
+use crate::signals;
 use crate::size::human;
 
 /// What is done in less time says nothing about how long the rest takes.
@@ -20,6 +24,10 @@ const LEFT_COLUMNS: usize = "59 min left".len();
 const BAR_COLUMNS: (usize, usize) = (10, 40);
 /// Between the parts of the line.
 const GAP: usize = 2;
+/// After them: the terminal echoes `^C` there, and some go on to the next line when the last column is written.
+const MARGIN: usize = 3;
+/// How often it is drawn in a second, at most.
+const HZ: u8 = 20;
 
 /// Draws the line. Unless it was asked for, and stderr is a terminal that can do more than print lines, it draws nothing.
 ///
@@ -27,6 +35,8 @@ const GAP: usize = 2;
 pub struct Progress {
     bar: ProgressBar,
     since: Cell<Instant>,
+    /// Whether the line is there.
+    drawn: Arc<AtomicBool>,
 }
 
 impl Progress {
@@ -34,12 +44,22 @@ impl Progress {
     pub fn new(wanted: bool) -> Self {
         let draws = wanted && is_terminal(io::stderr()) && is_capable();
         let target = match draws {
-            true => ProgressDrawTarget::stderr(),
+            true => ProgressDrawTarget::term_like_with_hz(Box::new(OneLine::default()), HZ),
             false => ProgressDrawTarget::hidden(),
         };
+        let drawn = Arc::new(AtomicBool::new(false));
+        if draws {
+            let drawn = Arc::clone(&drawn);
+            signals::at_end(move |_| {
+                if drawn.load(Ordering::SeqCst) {
+                    wipe_line(io::stderr());
+                }
+            });
+        }
         Progress {
             bar: ProgressBar::with_draw_target(None, target),
             since: Cell::new(Instant::now()),
+            drawn,
         }
     }
 
@@ -75,7 +95,13 @@ impl Progress {
     fn style(&self, doing: &str) {
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             let (doing, since) = (doing.to_owned(), self.since.get());
+            let drawn = Arc::clone(&self.drawn);
             let draw = move |state: &ProgressState, out: &mut dyn Write| {
+                drawn.store(true, Ordering::SeqCst);
+                // The line is gone, or will be.
+                if signals::pending().is_some() {
+                    return;
+                }
                 let width = size(io::stderr()).map_or(80, |(width, _)| width);
                 let line = Line {
                     doing: &doing,
@@ -97,11 +123,67 @@ impl Progress {
     /// Takes the line away. Whatever is said afterwards draws it again.
     pub fn clear(&self) {
         self.bar.finish_and_clear();
+        self.drawn.store(false, Ordering::SeqCst);
     }
 
     /// Counts what is read from `input`.
     pub fn reading<R: Read>(&self, input: R) -> impl Read + use<R> {
         self.bar.wrap_read(input)
+    }
+}
+
+/// Standard error, as indicatif draws one line on it. It pads the line to the last column, which is left out: what the
+/// terminal echoes behind that comes to stand on the next line.
+#[derive(Debug, Default)]
+struct OneLine {
+    unwritten: Mutex<String>,
+}
+
+impl OneLine {
+    fn push(&self, text: &str) -> io::Result<()> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        unwritten.push_str(text);
+        Ok(())
+    }
+}
+
+impl TermLike for OneLine {
+    fn width(&self) -> u16 {
+        let columns = size(io::stderr()).map_or(80, |(columns, _)| columns);
+        u16::try_from(columns).unwrap_or(u16::MAX)
+    }
+
+    fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write_str(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.push(text.trim_end_matches(' '))
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.push("\r\x1b[2K")
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        let mut unwritten = self.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        io::stderr().write_all(mem::take(&mut *unwritten).as_bytes())
     }
 }
 
@@ -113,21 +195,22 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The line `elapsed` after it was begun, for a terminal of `width` columns: the last one stays free, for some go on to
-    /// the next line when it is written.
+    /// The line `elapsed` after it was begun, for a terminal of `width` columns.
     ///
     /// What is whole is not told as a share: something else is being done then.
     fn text(&self, elapsed: Duration, width: usize) -> String {
-        let mut room = width.saturating_sub(1);
+        let mut room = width.saturating_sub(MARGIN);
         let doing = cut_end(&escape(self.doing), room);
         room -= columns(&doing);
         let Some(total) = self.total.filter(|total| self.done > 0 && self.done < *total) else {
             let counted = self.total.is_none() && self.done > 0;
             let parts = [human(self.done), self.rate(elapsed).unwrap_or_default()];
             let parts = parts.into_iter().filter(|part| counted && !part.is_empty());
-            return parts.fold(doing, |line, part| match columns(&line) + GAP + part.len() < width {
-                true => format!("{line}  {part}"),
-                false => line,
+            return parts.fold(doing, |line, part| {
+                match columns(&line) + GAP + part.len() + MARGIN <= width {
+                    true => format!("{line}  {part}"),
+                    false => line,
+                }
             });
         };
         let mut fits = |columns: usize| {
@@ -196,19 +279,20 @@ mod tests {
             ),
             (
                 80,
-                "unpacking  [===============>                   ]  45%    45.0 MB/s  2 s left",
+                "unpacking  [==============>                  ]  45%    45.0 MB/s  2 s left",
             ),
             (50, "unpacking  45%    45.0 MB/s  2 s left"),
             (30, "unpacking  45%  2 s left"),
             (20, "unpacking  45%"),
-            (10, "unpacking"),
-            (9, "unpacki…"),
-            (1, ""),
+            (12, "unpacking"),
+            (11, "unpacki…"),
+            (3, ""),
+            (0, ""),
         ] {
             assert_eq!(half.text(second, width), text);
         }
         let many = line("verifying 12 of 31", Some(100), 45);
-        assert_eq!(many.text(second, 20), "verifying 12 of 31");
+        assert_eq!(many.text(second, 21), "verifying 12 of 31");
     }
 
     /// `0 B/s` and `0s` were the first that was said.
@@ -231,7 +315,7 @@ mod tests {
             line("verifying", None, 2048).text(MEANINGFUL, 60),
             "verifying  2.0 KB  4.0 KB/s"
         );
-        assert_eq!(line("verifying", None, 2048).text(MEANINGFUL, 20), "verifying  2.0 KB");
+        assert_eq!(line("verifying", None, 2048).text(MEANINGFUL, 22), "verifying  2.0 KB");
     }
 
     #[test]

@@ -1,7 +1,12 @@
 //! What is different if a person is watching: width, colour.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, ttyname};
 
 use super::places::variable;
 
@@ -20,6 +25,22 @@ pub fn is_terminal(stream: impl AsFd) -> bool {
 /// True if the terminal can do more than print lines.
 pub fn is_capable() -> bool {
     variable("TERM").is_some_and(|term| term != "dumb")
+}
+
+/// Empties the line at the cursor, at once or not at all: a terminal may be stopped, or be somebody else's by now. What is
+/// shared with other processes is not made non-blocking for that; the terminal is opened anew.
+pub fn wipe_line(terminal: impl AsFd) {
+    if tcgetpgrp(&terminal).is_ok_and(|group| group == getpgrp())
+        && let Ok(name) = ttyname(&terminal, Vec::new())
+        && let Ok(terminal) = open(
+            name,
+            OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+    {
+        // A courtesy.
+        let _ = File::from(terminal).write_all(b"\r\x1b[2K");
+    }
 }
 
 /// A word for something good, in green if standard output shows colour.

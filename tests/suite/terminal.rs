@@ -1,7 +1,9 @@
 //! What a person sees on a terminal: the list, choosing from it, and progress.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 
+use rustix::process::Signal;
 use unicode_width::UnicodeWidthStr;
 
 use crate::support::*;
@@ -695,12 +697,12 @@ fn progress_says_what_is_done() {
         let shown = watched(vpo(&["restore", "--yes", "latest"]), &[Stream::Err], columns, 0);
         let (lines, stood) = screen(&shown, columns.into());
         assert_eq!(lines, [""; 0]);
-        let steps = ["unpacking", "checking", "keeping the old li", "writing the library"];
+        let steps = ["unpacking", "checking", "keeping the old ", "writing the lib"];
         in_order(&stood, &steps);
         let shown = watched(vpo(&["backup", "--verify"]), &[Stream::Err], columns, 0);
         let (lines, stood) = screen(&shown, columns.into());
         assert_eq!(lines, [""; 0]);
-        in_order(&stood, &["copying", "checking the libr", "reading the archi"]);
+        in_order(&stood, &["copying", "checking the lib", "reading the arch"]);
     }
     // A report on the same terminal is not written into the line.
     let shelf = several();
@@ -740,6 +742,40 @@ fn progress_says_what_is_done() {
             "{stood:#?}"
         );
     }
+}
+
+/// Ctrl-C left the line where it stood, and the shell wrote its prompt behind it.
+#[test]
+fn a_signal_takes_the_line_away() {
+    let shelf = Shelf::new();
+    shelf.put(5, 7, 1);
+    let archive = read(shelf.path(&shelf.stem(5)));
+    let half = &archive[..archive.len() / 2];
+    let verify = || {
+        let cmd = shelf.world.cmd("vpo-verify").arg("--progress").input_pipe();
+        let cmd = cmd.env("TERM", "xterm").env("NO_COLOR", "1");
+        let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+        terminal.resize(80);
+        let mut running = cmd.start();
+        running.feed(half);
+        let shown = terminal.wait_for("verifying");
+        (running, terminal, shown)
+    };
+    let (running, mut terminal, shown) = verify();
+    terminal.type_in("\x03");
+    let shown = shown + &terminal.rest();
+    assert_eq!(
+        running.finish().status.signal(),
+        Some(Signal::INT.as_raw()),
+        "{shown:?}"
+    );
+    assert_eq!(screen(&shown, 80).0, [""; 0], "{shown:?}");
+    // A terminal that is stopped (Ctrl-S) holds nobody up.
+    let (running, mut terminal, _) = verify();
+    terminal.type_in("\x13");
+    running.signal(Signal::TERM);
+    assert_eq!(running.finish().status.signal(), Some(Signal::TERM.as_raw()));
+    shelf.world.clean();
 }
 
 #[test]
