@@ -92,6 +92,12 @@ impl Progress {
         self.bar.suspend(|| ());
     }
 
+    /// The columns that there are for the line.
+    pub fn room() -> usize {
+        let width = size(io::stderr()).map_or(80, |(width, _)| width);
+        width.saturating_sub(MARGIN)
+    }
+
     fn style(&self, doing: &str) {
         if let Ok(style) = ProgressStyle::with_template("{line}") {
             let (doing, since) = (doing.to_owned(), self.since.get());
@@ -102,14 +108,13 @@ impl Progress {
                 if signals::pending().is_some() {
                     return;
                 }
-                let width = size(io::stderr()).map_or(80, |(width, _)| width);
                 let line = Line {
                     doing: &doing,
                     total: state.len(),
                     done: state.pos(),
                 };
                 // What can't be drawn is not drawn.
-                let _ = out.write_str(&line.text(since.elapsed(), width));
+                let _ = out.write_str(&line.text(since.elapsed(), Self::room()));
             };
             self.bar.set_style(style.with_key("line", draw));
         }
@@ -195,22 +200,20 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// The line `elapsed` after it was begun, for a terminal of `width` columns.
+    /// The line `elapsed` after it was begun, in at most `width` columns.
     ///
     /// What is whole is not told as a share: something else is being done then.
     fn text(&self, elapsed: Duration, width: usize) -> String {
-        let mut room = width.saturating_sub(MARGIN);
+        let mut room = width;
         let doing = cut_end(&escape(self.doing), room);
         room -= columns(&doing);
         let Some(total) = self.total.filter(|total| self.done > 0 && self.done < *total) else {
             let counted = self.total.is_none() && self.done > 0;
             let parts = [human(self.done), self.rate(elapsed).unwrap_or_default()];
             let parts = parts.into_iter().filter(|part| counted && !part.is_empty());
-            return parts.fold(doing, |line, part| {
-                match columns(&line) + GAP + part.len() + MARGIN <= width {
-                    true => format!("{line}  {part}"),
-                    false => line,
-                }
+            return parts.fold(doing, |line, part| match columns(&line) + GAP + part.len() <= width {
+                true => format!("{line}  {part}"),
+                false => line,
             });
         };
         let mut fits = |columns: usize| {
@@ -278,21 +281,20 @@ mod tests {
                 "unpacking  [==================>                     ]  45%    45.0 MB/s  2 s left",
             ),
             (
-                80,
+                77,
                 "unpacking  [==============>                  ]  45%    45.0 MB/s  2 s left",
             ),
             (50, "unpacking  45%    45.0 MB/s  2 s left"),
             (30, "unpacking  45%  2 s left"),
             (20, "unpacking  45%"),
-            (12, "unpacking"),
-            (11, "unpacki…"),
-            (3, ""),
+            (9, "unpacking"),
+            (8, "unpacki…"),
             (0, ""),
         ] {
             assert_eq!(half.text(second, width), text);
         }
         let many = line("verifying 12 of 31", Some(100), 45);
-        assert_eq!(many.text(second, 21), "verifying 12 of 31");
+        assert_eq!(many.text(second, 18), "verifying 12 of 31");
     }
 
     /// `0 B/s` and `0s` were the first that was said.
@@ -315,7 +317,7 @@ mod tests {
             line("verifying", None, 2048).text(MEANINGFUL, 60),
             "verifying  2.0 KB  4.0 KB/s"
         );
-        assert_eq!(line("verifying", None, 2048).text(MEANINGFUL, 22), "verifying  2.0 KB");
+        assert_eq!(line("verifying", None, 2048).text(MEANINGFUL, 20), "verifying  2.0 KB");
     }
 
     #[test]
@@ -327,7 +329,7 @@ mod tests {
                     for width in 0..130 {
                         for total in [Some(total), None] {
                             let text = line("verifying 12 of 31", total, done).text(elapsed, width);
-                            assert!(columns(&text) < width.max(1), "{width}: {text}");
+                            assert!(columns(&text) <= width, "{width}: {text}");
                         }
                     }
                 }

@@ -1,16 +1,22 @@
 //! The question before a library is replaced: what is there, what will be, and what becomes of the old one.
 
+use std::io;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
 use super::report::note;
 use super::streams::ask;
-use super::text::{escape, escape_path};
+use super::terminal::size;
+use super::text::{columns, escape, escape_path, fold};
 use crate::database::{Facts, Source};
 use crate::failure::Kind;
 use crate::library::{Counts, Plan, Target};
 use crate::size::{grouped, human};
 use crate::time::Time;
+
+/// The columns before what is said of the library or of the backup, and before what becomes of the library.
+const LABEL: usize = "  backup: ".len();
+const INDENT: usize = "  ".len();
 
 /// Warns where VPO will have something to do after the restore, or where the library is not one any more.
 pub fn warn(plan: &Plan) {
@@ -40,15 +46,27 @@ pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> 
         format!("Library: {}", escape_path(&plan.library)),
         format!("Backup:  {}", name(archive)),
     ];
+    let width = size(io::stderr()).map_or(80, |(width, _)| width);
     let mut part = |label: &str, texts: Vec<String>| {
-        for (i, text) in texts.iter().enumerate() {
+        let texts = texts.iter().flat_map(|text| fold(text, width.saturating_sub(LABEL)));
+        for (i, text) in texts.enumerate() {
             lines.push(format!("  {:7} {text}", if i == 0 { label } else { "" }));
         }
     };
     part("now:", now);
     part("backup:", backup(plan));
     part("change:", change(plan).into_iter().collect());
-    lines.push(format!("  {}", fate(plan, safety_directory)));
+    let (fate, place) = fate(plan, safety_directory);
+    // A path is not broken, for it may have blanks.
+    let mut fate = fold(fate, width.saturating_sub(INDENT));
+    match fate.last_mut() {
+        Some(last) if columns(last) + 1 + columns(&place) <= width.saturating_sub(INDENT) => {
+            last.push(' ');
+            last.push_str(&place);
+        }
+        _ => fate.push(place),
+    }
+    lines.extend(fate.iter().map(|line| format!("  {}", line.trim_end())));
     match ask(&format!("{}\nReplace it? [y/N] ", lines.join("\n")))? {
         Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
         Some(_) => Err(Kind::Declined.error("the library was not replaced: the answer was not yes")),
@@ -138,19 +156,17 @@ fn change(plan: &Plan) -> Option<String> {
     ))
 }
 
-/// What becomes of the library that is replaced.
-fn fate(plan: &Plan, safety_directory: Option<&Path>) -> String {
+/// What becomes of the library that is replaced, and where it will be.
+fn fate(plan: &Plan, safety_directory: Option<&Path>) -> (&'static str, String) {
     match (&plan.target, safety_directory) {
-        (Target::Damaged(_), _) => {
-            format!(
-                "The damaged file will be kept as {}.replaced-TIME",
-                escape_path(&plan.library)
-            )
-        }
+        (Target::Damaged(_), _) => (
+            "The damaged file will be kept as",
+            format!("{}.replaced-TIME", escape_path(&plan.library)),
+        ),
         (_, Some(directory)) => {
             let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
-            format!("The library as it is now will be kept in {}", escape_path(&directory))
+            ("The library as it is now will be kept in", escape_path(&directory))
         }
-        (_, None) => "The library as it is now will NOT be kept.".into(),
+        (_, None) => ("The library as it is now will NOT be kept.", String::new()),
     }
 }

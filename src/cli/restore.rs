@@ -1,6 +1,5 @@
 //! What `vpo-unpack-restore` says after the question: progress, the report, and an error.
 
-use std::io;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +9,6 @@ use super::caller::tell_restored;
 use super::command::{CommandLine, advise};
 use super::progress::Progress;
 use super::report::{note, print, print_json};
-use super::terminal::size;
 use super::text::{cut_end, escape, escape_path, seconds};
 use crate::failure::{Kind, describe, kind};
 use crate::library::{Outcome, Plan, Step, is_after_commit};
@@ -24,12 +22,9 @@ pub fn watch(progress: &Progress, step: Step<'_>) {
         Step::Waiting(holder, left) => {
             // Whatever there is room for: who it is may be a long command line, how long it lasts is short.
             let left = format!(", {} s left", left.as_secs_f64().ceil());
-            let width = size(io::stderr()).map_or(80, |(width, _)| width);
             let who = format!("waiting for {holder}");
-            progress.say(&format!(
-                "{}{left}",
-                cut_end(&who, width.saturating_sub(left.len() + 1))
-            ));
+            let room = Progress::room().saturating_sub(left.len());
+            progress.say(&format!("{}{left}", cut_end(&who, room)));
         }
         Step::Keeping(bytes) => progress.begin("keeping the old library", Some(bytes)),
         Step::Kept(bytes) => progress.add(bytes),

@@ -60,6 +60,21 @@ pub fn lines_of(text: &str, width: usize) -> usize {
     columns(text).div_ceil(width.max(1)).max(1)
 }
 
+/// An escaped text in lines of at most `width` columns, broken at blanks; what has none is not broken.
+pub(super) fn fold(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if columns(line) + 1 + columns(word) <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.into()),
+        }
+    }
+    lines
+}
+
 /// Cuts the end of an escaped text that takes more than `width` columns.
 pub(super) fn cut_end(text: &str, width: usize) -> String {
     cut(text, width, |room| (room, 0))
@@ -103,6 +118,14 @@ pub fn seconds(took: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_broken_at_blanks() {
+        assert_eq!(fold("5 files come back", 17), ["5 files come back"]);
+        assert_eq!(fold("5 files come back", 16), ["5 files come", "back"]);
+        assert_eq!(fold("in /mnt/a/long/path", 10), ["in", "/mnt/a/long/path"]);
+        assert_eq!(fold("", 10), [""]);
+    }
 
     #[test]
     fn a_json_document_stays_the_same() {

@@ -131,26 +131,25 @@ fn of_vpo_library() {
         .ok();
     assert_eq!(std::fs::read_dir(place.path("disk")).unwrap().count(), 1);
 
-    // The undo, by the bare name of a safety backup: from elsewhere, and in its directory.
+    // The undo; and by the bare name of the safety backup, from elsewhere and in its directory.
     place.sh("vpo-library backup -q").ok();
-    let undo = "vpo-library restore vpo-library-2026-02-06T081500Z-replaced.tar.gz";
-    for directory in ["", "cd ~/.vpo/backups; "] {
+    let undo = "vpo-library restore replaced";
+    let by_name = undo.replace("replaced", "NAME");
+    for line in [undo, &by_name, &format!("cd ~/.vpo/backups; {by_name}")] {
         place.accident();
         let after = dump(&place.library());
         place.sh("vpo-library restore --yes -q latest").ok();
         let safety = place
             .sh("vpo-ls-backups --names | grep replaced | head -n 1 | sed 's,.*/,,'")
             .ok();
-        let theirs = "vpo-library-2026-02-06T081500Z-replaced.tar.gz";
-        let line = undo.replace("restore", "restore --yes").replace(theirs, safety.trim());
-        place.sh(&format!("{directory}{line}")).ok();
+        let line = line.replace("restore", "restore --yes").replace("NAME", safety.trim());
+        place.sh(&line).ok();
         place.recovered(&after);
         place
             .sh("rm .vpo/backups/*-replaced*; vpo-library restore --yes -q --no-safety-backup latest")
             .ok();
     }
     // As the page has it.
-    place.manual("cd ~/.vpo/backups").ok();
     place.manual_as(undo, "restore", "restore --dry-run").ends(20);
     // Lines of a crontab.
     for (when, line) in [

@@ -5,7 +5,14 @@ use crate::support::*;
 /// Starts it on a terminal, answers no, and gives the question as lines.
 #[track_caller]
 fn asked(cmd: Cmd) -> Vec<String> {
+    asked_on(300, cmd)
+}
+
+/// The same on a terminal of so many columns.
+#[track_caller]
+fn asked_on(columns: u16, cmd: Cmd) -> Vec<String> {
     let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+    terminal.resize(columns);
     let running = cmd.start();
     let question = terminal.wait_for("[y/N] ");
     terminal.type_in("n\n");
@@ -69,6 +76,23 @@ fn all_of_it() {
     // The date is there where it is another one.
     let cmd = world.cmd("vpo-unpack-restore").env("TZ", "XXX-1").arg("a.tar.gz");
     assert!(asked(cmd)[5].ends_with("created 2026-02-05 14:30:22 UTC, 15:30:22 local"));
+    // Where there is no room, each line goes on below; but for a path, which stands alone.
+    let cmd = world.cmd("vpo-unpack-restore").env("TZ", "XXX-11").arg("a.tar.gz");
+    assert_eq!(
+        asked_on(50, cmd)[3..],
+        [
+            "          last changed 2026-02-05 14:33:20 UTC,".to_owned(),
+            "          2026-02-06 01:33:20 local".into(),
+            format!("  backup: 10 files, schema 27, {backup_size}"),
+            "          created 2026-02-05 14:30:22 UTC,".into(),
+            "          2026-02-06 01:30:22 local".into(),
+            "  change: 3 files come back, 2 are forgotten, 1".into(),
+            "          changes".into(),
+            "  The library as it is now will be kept in".into(),
+            format!("  {}", world.backups().display()),
+            "Replace it? [y/N]".into(),
+        ]
+    );
 }
 
 #[test]
