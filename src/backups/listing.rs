@@ -43,6 +43,35 @@ pub struct Backup {
 }
 
 impl Backup {
+    /// A sound one, of no known library, for the tests of what is decided from a listing alone.
+    #[cfg(test)]
+    pub(super) fn invented(file_name: &str, created_at: Time) -> Self {
+        const METADATA: &str = r#"{"vpo_version": "x", "schema_version": 27, "created_at": "2026-11-21T03:00:00Z",
+            "database_size_bytes": 512, "file_count": 1, "total_library_size_bytes": 1, "compression": "gzip"}"#;
+        Backup {
+            file_name: file_name.into(),
+            path: file_name.into(),
+            created_at,
+            archive_size: 1,
+            replaced: false,
+            number: 1,
+            standard_name: true,
+            source: None,
+            stamp: FileStamp {
+                regular: true,
+                device: 1,
+                inode: 1,
+                size: 1,
+                mtime_ns: 1,
+            },
+            summary: Ok(Summary {
+                database_size: 512,
+                metadata: Metadata::parse(METADATA.as_bytes(), Layout::Plain).unwrap(),
+                layout: Layout::Plain,
+            }),
+        }
+    }
+
     /// The key that decides which of two is newer. Those of the same second are ordered by number, then by name.
     pub(super) fn age_order(&self) -> (Time, u32, &OsStr) {
         (self.created_at, self.number, &self.file_name)

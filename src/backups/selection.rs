@@ -125,10 +125,8 @@ pub fn require_recent(backups: &[Backup], age: Duration, now: Time) -> anyhow::R
 
 #[cfg(test)]
 mod tests {
-    use super::super::listing::{Flaw, Summary, newest_first};
+    use super::super::listing::{Flaw, newest_first};
     use super::*;
-    use crate::archive::{Layout, Metadata};
-    use crate::files::FileStamp;
 
     const NOW: &str = "2026-02-10T12:00:00Z";
 
@@ -143,49 +141,19 @@ mod tests {
         let stem = text.trim_start_matches('!');
         let file_name = format!("vpo-library-{stem}.tar.gz");
         let name = BackupName::parse(&file_name).unwrap();
-        let summary = match text.starts_with('!') {
-            true => Err(Flaw {
-                reason: "it is truncated".into(),
-                proven: true,
-            }),
-            false => Ok(Summary {
-                database_size: 1,
-                metadata: Metadata {
-                    vpo_version: "1".into(),
-                    schema_version: 27,
-                    created_at: name.time.unwrap().to_string(),
-                    database_size_bytes: 1,
-                    file_count: 1,
-                    total_library_size_bytes: 1,
-                    compression: "gzip".into(),
-                    database_sha256: None,
-                    page_size: None,
-                    replaced: name.replaced,
-                    compression_level: None,
-                    source_host: None,
-                    source_path: None,
-                },
-                layout: Layout::Plain,
-            }),
-        };
-        Backup {
-            path: file_name.clone().into(),
-            file_name: file_name.into(),
-            created_at: name.time.unwrap(),
-            archive_size: 1,
+        let mut backup = Backup {
             replaced: name.replaced,
             number: name.number,
             standard_name: name.standard,
-            source: None,
-            stamp: FileStamp {
-                regular: true,
-                device: 1,
-                inode: 1,
-                size: 1,
-                mtime_ns: 1,
-            },
-            summary,
+            ..Backup::invented(&file_name, name.time.unwrap())
+        };
+        if text.starts_with('!') {
+            backup.summary = Err(Flaw {
+                reason: "it is truncated".into(),
+                proven: true,
+            });
         }
+        backup
     }
 
     fn stems<'a>(backups: impl IntoIterator<Item = &'a Backup>) -> Vec<String> {

@@ -3,14 +3,9 @@
 use std::time::Duration;
 
 use super::*;
-use crate::archive::{Layout, Metadata};
-use crate::backups::{Flaw, Summary};
-use crate::files::FileStamp;
+use crate::backups::Flaw;
 
 const NOW: &str = "2026-11-21T12:00:00Z";
-/// What the archives say of themselves does not matter here.
-const METADATA: &str = r#"{"vpo_version": "x", "schema_version": 27, "created_at": "2026-11-21T03:00:00Z",
-    "database_size_bytes": 512, "file_count": 1, "total_library_size_bytes": 1, "compression": "gzip"}"#;
 const DAY: Duration = Duration::from_secs(86400);
 
 fn at(text: &str) -> Time {
@@ -26,26 +21,8 @@ fn backup(words: &str) -> Backup {
         time => at(time),
     };
     let mut backup = Backup {
-        file_name: "a name".into(),
-        path: "a name".into(),
-        created_at: time,
-        archive_size: 1,
-        replaced: false,
-        number: 1,
-        standard_name: true,
         source: Some(source("here")),
-        stamp: FileStamp {
-            regular: true,
-            device: 1,
-            inode: 1,
-            size: 1,
-            mtime_ns: 1,
-        },
-        summary: Ok(Summary {
-            database_size: 512,
-            metadata: Metadata::parse(METADATA.as_bytes(), Layout::Plain).unwrap(),
-            layout: Layout::Plain,
-        }),
+        ..Backup::invented("a name", time)
     };
     for word in words {
         match word {
