@@ -72,10 +72,13 @@ fn run(config: Config) -> anyhow::Result<u8> {
         scratch,
     };
     let progress = Progress::new(config.progress);
+    // To wait for a lock, and to count what is in it, can take seconds.
+    progress.begin("reading the library", None);
     let mut left = None;
     let done = snapshot(&library, output, &options, |facts, bytes| {
         let left = left.get_or_insert_with(|| {
             if config.verbose {
+                progress.clear();
                 cli::note(&format!(
                     "vpo-snapshot: '{}' has {}, schema {}, {} files",
                     library.display(),

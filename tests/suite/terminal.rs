@@ -702,7 +702,8 @@ fn progress_says_what_is_done() {
         let shown = watched(vpo(&["backup", "--verify"]), &[Stream::Err], columns, 0);
         let (lines, stood) = screen(&shown, columns.into());
         assert_eq!(lines, [""; 0]);
-        in_order(&stood, &["copying", "checking the lib", "reading the arch"]);
+        let steps = ["reading the lib", "copying", "checking the lib", "reading the arch"];
+        in_order(&stood, &steps);
     }
     // A report on the same terminal is not written into the line.
     let shelf = several();
