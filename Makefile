@@ -14,6 +14,8 @@ FISH_COMPLETIONS = $(DATADIR)/fish/vendor_completions.d
 SCHEMAS = $(DATADIR)/vpo-library/schemas
 DESTDIR =
 RELEASE = $${CARGO_TARGET_DIR:-target}/release
+# Tests wait as much as they compute: two at a time for each core.
+TEST_THREADS = $$(( 2 * $$(getconf _NPROCESSORS_ONLN) ))
 SIZES = 100M
 FUZZ_SECONDS = 60
 
@@ -29,14 +31,14 @@ demo: toolchain
 	@examples/demo.sh
 
 test: toolchain
-	cargo test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 
 test-large: toolchain
 	cargo test --locked --release --test suite -- --ignored large --test-threads=1
 
 # Every kill point, failing call and flipped bit, where 'make test' takes samples: a quarter of an hour on two cores.
 test-exhaustive: toolchain
-	VPO_TEST_EXHAUSTIVE=1 cargo test --locked --test faults -- --nocapture
+	VPO_TEST_EXHAUSTIVE=1 RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test faults -- --nocapture
 
 # The readers, fed what nobody would write. cargo-fuzz is installed under the target directory if it is missing.
 # make fuzz FUZZ_SECONDS=600: each target for ten minutes
@@ -52,7 +54,7 @@ check: toolchain
 	cd man && mandoc -Tlint *.[1-9]
 	@if command -v shellcheck >/dev/null; then echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
 	else echo 'make check: shellcheck is not installed: the scripts were not checked' >&2; fi
-	cargo test --locked
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked
 
 # The crates against the advisories of RustSec. Error 3: these can't be reached, and nothing was checked.
 audit: toolchain

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::exhaustive;
 use crate::support::craft::*;
 use crate::support::*;
+use crate::{chosen, exhaustive};
 
 /// No hostile archive may take longer.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -791,13 +791,17 @@ fn slow_expressions_in_the_schema() {
             "keeps SQLite busy",
         ),
     ];
-    let running = cases.map(|(table, columns, status, says)| {
+    // Each takes its six seconds.
+    let chosen = chosen(cases.len(), 2);
+    let running = chosen.into_iter().map(|i| {
+        let (table, columns, status, says) = cases[i].clone();
         let world = World::new();
         let archive = with_columns(table, &columns);
         let began = Instant::now();
         let verify = bounded(&world, "vpo-verify").input(&archive).start();
         (verify, began, columns, status, says, world)
     });
+    let running: Vec<_> = running.collect();
     for (verify, began, columns, status, says, world) in running {
         let out = verify.finish().exits(status);
         assert!(out.text().contains(says), "{columns}: {}", out.text());

@@ -10,7 +10,7 @@ use crate::support::*;
 use crate::{chosen, exhaustive, figures};
 
 /// How many steps of each situation are tried in a sampled run.
-const SAMPLE: usize = 7;
+const SAMPLE: usize = 4;
 
 /// A library of a few small pages, and what it holds.
 pub fn small(path: &Path, generation: u32, pragmas: &str) {

@@ -61,7 +61,7 @@ fn open(archive: &[u8], reusable: Reusable) -> Option<Reuse> {
     Reuse::open(&path, reusable)
 }
 
-/// Each fourth bit of an archive, and each of its lengths: the result has the bytes that it has without it.
+/// Any bit of an archive is flipped, and it has any length: the result has the bytes that it has without it.
 #[test]
 fn no_damage_is_copied() {
     let library = Library::new();
@@ -80,7 +80,8 @@ fn no_damage_is_copied() {
     let all = written.blocks_reused;
     assert!(all >= 2 && all < blocks, "{all} of {blocks}");
 
-    let step = if exhaustive() { 1 } else { 4 };
+    // Odd, so that it comes to each bit of a byte.
+    let step = if exhaustive() { 1 } else { 31 };
     let mut less = 0;
     for bit in (0..earlier.len() * 8).step_by(step) {
         let mut bad = earlier.clone();
@@ -89,7 +90,7 @@ fn no_damage_is_copied() {
         assert!(archive == expected, "bit {bit}");
         less += usize::from(written.blocks_reused < all);
     }
-    for length in (0..earlier.len()).step_by(if exhaustive() { 1 } else { 7 }) {
+    for length in (0..earlier.len()).step_by(if exhaustive() { 1 } else { 53 }) {
         let (archive, written) = pack(&earlier[..length]);
         assert!(archive == expected && written.blocks_reused == 0, "{length} bytes");
     }

@@ -68,8 +68,8 @@ fn a_signal_at_any_step_leaves_no_litter() {
         let sample = match (exhaustive(), name) {
             // Each page that is read is a step.
             (true, _) => 300,
-            (false, "restore") => 24,
-            (false, _) => 10,
+            (false, "restore") => 12,
+            (false, _) => 5,
         };
         for i in spread(steps.len(), sample) {
             let (call, n) = steps[i];
