@@ -1,13 +1,15 @@
 //! The question before a library is replaced: what is there, what will be, and what becomes of the old one.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::report::note;
-use super::streams::ask;
-use super::terminal::size;
-use super::text::{columns, escape, escape_path, fold};
+use super::streams::ask_meanwhile;
+use super::terminal::{is_capable, size};
+use super::text::{columns, escape, escape_path, fold, lines_of};
 use crate::database::{Facts, Source};
 use crate::failure::Kind;
 use crate::library::{Counts, Plan, Target};
@@ -17,6 +19,13 @@ use crate::time::Time;
 /// The columns before what is said of the library or of the backup, and before what becomes of the library.
 const LABEL: usize = "  backup: ".len();
 const INDENT: usize = "  ".len();
+
+/// How long the question is held back for the comparison, which nobody notices; and on a terminal on which it can't be
+/// completed afterwards.
+const MOMENT: Duration = Duration::from_millis(200);
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often the answer is looked for until the comparison has ended.
+const TICK: Duration = Duration::from_millis(50);
 
 /// Warns where VPO will have something to do after the restore, or where the library is not one any more.
 pub fn warn(plan: &Plan) {
@@ -42,32 +51,42 @@ pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> 
     let Some(now) = now(plan) else {
         return Ok(());
     };
-    let mut lines = vec![
+    let width = size(io::stderr()).map_or(80, |(width, _)| width);
+    let mut beginning = vec![
         format!("Library: {}", escape_path(&plan.library)),
         format!("Backup:  {}", name(archive)),
     ];
-    let width = size(io::stderr()).map_or(80, |(width, _)| width);
-    let mut part = |label: &str, texts: Vec<String>| {
-        let texts = texts.iter().flat_map(|text| fold(text, width.saturating_sub(LABEL)));
-        for (i, text) in texts.enumerate() {
-            lines.push(format!("  {:7} {text}", if i == 0 { label } else { "" }));
+    beginning.extend(part("now:", &now, width));
+    beginning.extend(part("backup:", &backup(plan), width));
+    let fate = fate(plan, safety_directory, width);
+    let end = |change: Option<String>| {
+        let mut lines = part("change:", change.as_slice(), width);
+        lines.extend_from_slice(&fate);
+        lines.push("Replace it? [y/N] ".into());
+        lines.join("\n")
+    };
+    let patience = if is_capable() { MOMENT } else { PATIENCE };
+    let compared = plan.comparing.as_ref().map(|comparing| comparing.counts(patience));
+    let unfinished = match compared {
+        Some(Err(RecvTimeoutError::Timeout)) if is_capable() => plan.comparing.as_ref(),
+        _ => None,
+    };
+    let change_now = match (unfinished, &plan.target) {
+        (Some(_), _) => Some("the files are being compared".into()),
+        (None, Target::Library(_)) => Some(change(compared.and_then(Result::ok))),
+        (None, _) => None,
+    };
+    let first = end(change_now);
+    let completion = || {
+        let Some(comparing) = unfinished else {
+            return ControlFlow::Break(None);
+        };
+        match comparing.counts(TICK) {
+            Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            compared => ControlFlow::Break(Some(back_over(&first) + &end(Some(change(compared.ok()))))),
         }
     };
-    part("now:", now);
-    part("backup:", backup(plan));
-    part("change:", change(plan).into_iter().collect());
-    let (fate, place) = fate(plan, safety_directory);
-    // A path is not broken, for it may have blanks.
-    let mut fate = fold(fate, width.saturating_sub(INDENT));
-    match fate.last_mut() {
-        Some(last) if columns(last) + 1 + columns(&place) <= width.saturating_sub(INDENT) => {
-            last.push(' ');
-            last.push_str(&place);
-        }
-        _ => fate.push(place),
-    }
-    lines.extend(fate.iter().map(|line| format!("  {}", line.trim_end())));
-    match ask(&format!("{}\nReplace it? [y/N] ", lines.join("\n")))? {
+    match ask_meanwhile(&format!("{}\n{first}", beginning.join("\n")), completion)? {
         Some(answer) if ["y", "yes"].contains(&answer.to_lowercase().as_str()) => Ok(()),
         Some(_) => Err(Kind::Declined.error("the library was not replaced: the answer was not yes")),
         None => Err(Kind::Declined
@@ -132,33 +151,33 @@ fn moment(time: Time) -> String {
     format!("{} UTC{local}", time.readable())
 }
 
-/// Which files a restore changes, in numbers.
-fn change(plan: &Plan) -> Option<String> {
+/// Which files a restore changes, in numbers, if that is known.
+fn change(counts: Option<Counts>) -> String {
     let Some(Counts {
         added,
         removed,
         changed,
-    }) = plan.difference
+    }) = counts
     else {
-        let sound = matches!(plan.target, Target::Library(_));
-        return sound.then(|| "not known: the files were not compared in time".into());
+        return "not known: the files were not compared in time".into();
     };
     if (added, removed, changed) == (0, 0, 0) {
-        return Some("none: both know the same of the same files".into());
+        return "none: both know the same of the same files".into();
     }
     let verb =
         |count: u64, one: &str, more: &str| format!("{} {}", grouped(count), if count == 1 { one } else { more });
-    Some(format!(
+    format!(
         "{}, {}, {}",
         verb(added, "file comes back", "files come back"),
         verb(removed, "is forgotten", "are forgotten"),
         verb(changed, "changes", "change")
-    ))
+    )
 }
 
-/// What becomes of the library that is replaced, and where it will be.
-fn fate(plan: &Plan, safety_directory: Option<&Path>) -> (&'static str, String) {
-    match (&plan.target, safety_directory) {
+/// What becomes of the library that is replaced, and where it will be, in lines of at most `width` columns; but a path is
+/// not broken, for it may have blanks.
+fn fate(plan: &Plan, safety_directory: Option<&Path>, width: usize) -> Vec<String> {
+    let (fate, place) = match (&plan.target, safety_directory) {
         (Target::Damaged(_), _) => (
             "The damaged file will be kept as",
             format!("{}.replaced-TIME", escape_path(&plan.library)),
@@ -168,5 +187,32 @@ fn fate(plan: &Plan, safety_directory: Option<&Path>) -> (&'static str, String) 
             ("The library as it is now will be kept in", escape_path(&directory))
         }
         (_, None) => ("The library as it is now will NOT be kept.", String::new()),
+    };
+    let room = width.saturating_sub(INDENT);
+    let mut lines = fold(fate, room);
+    match lines.last_mut() {
+        Some(last) if columns(last) + 1 + columns(&place) <= room => {
+            last.push(' ');
+            last.push_str(&place);
+        }
+        _ => lines.push(place),
     }
+    lines.iter().map(|line| format!("  {}", line.trim_end())).collect()
+}
+
+/// Texts below a label, in lines of at most `width` columns.
+fn part(label: &str, texts: &[String], width: usize) -> Vec<String> {
+    let texts = texts.iter().flat_map(|text| fold(text, width.saturating_sub(LABEL)));
+    let label = |i| if i == 0 { label } else { "" };
+    texts
+        .enumerate()
+        .map(|(i, text)| format!("  {:7} {text}", label(i)))
+        .collect()
+}
+
+/// What brings the cursor of a terminal from the end of `text` back to its beginning, and empties the screen from there.
+fn back_over(text: &str) -> String {
+    let width = size(io::stderr()).map_or(80, |(width, _)| width);
+    let rows: usize = text.lines().map(|line| lines_of(line, width)).sum();
+    format!("\r\x1b[{}A\x1b[J", rows.saturating_sub(1))
 }

@@ -2,11 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::termios::{QueueSelector, tcflush};
 
 use super::inherited::{Stream, was_closed};
 use super::places::configuration;
@@ -149,6 +153,16 @@ fn widen(file: &File) {
 /// Asks a question on the terminal; the question goes to stderr, and the answer comes from `/dev/tty`, so that
 /// standard input can be the archive. `None` if stderr is not a terminal, or there is no terminal to ask on.
 pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
+    ask_meanwhile(question, || ControlFlow::Break(None))
+}
+
+/// Asks like [`ask`], and until there is an answer asks `more` again and again for a text that completes the question on the
+/// terminal, until it has given one or says that none will come. What was typed so far and not entered is forgotten then: it
+/// was no answer to that.
+pub fn ask_meanwhile(
+    question: &str,
+    mut more: impl FnMut() -> ControlFlow<Option<String>>,
+) -> anyhow::Result<Option<String>> {
     if !is_terminal(io::stderr()) {
         return Ok(None);
     }
@@ -160,6 +174,17 @@ pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
         .write_all(question.as_bytes())
         .and_then(|()| stderr.flush())
         .context("cannot ask")?;
+    while !has_input(&terminal) {
+        let ControlFlow::Break(text) = more() else {
+            continue;
+        };
+        if let Some(text) = text.filter(|_| !has_input(&terminal)) {
+            // What can't be flushed is entered with the answer, and seen by whoever looks.
+            let _ = tcflush(&terminal, QueueSelector::IFlush);
+            let _ = stderr.write_all(text.as_bytes());
+        }
+        break;
+    }
     let mut answer = String::new();
     let read = BufReader::new(terminal).read_line(&mut answer);
     if !answer.ends_with('\n') {
@@ -168,4 +193,14 @@ pub fn ask(question: &str) -> anyhow::Result<Option<String>> {
     }
     read.context("cannot read the answer")?;
     Ok(Some(answer.trim().to_owned()))
+}
+
+/// True if reading from a terminal does not wait: a line was entered, or nobody is there any more.
+fn has_input(terminal: &File) -> bool {
+    let mut terminal = [PollFd::new(terminal, PollFlags::IN)];
+    // Where it can't be asked, reading tells.
+    !matches!(
+        poll(&mut terminal, Some(&Timespec::default())),
+        Ok(0) | Err(Errno::INTR)
+    )
 }

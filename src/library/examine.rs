@@ -1,13 +1,13 @@
-//! What is known before anything is touched: the stage is checked, the target is looked at, and for a question the two are
-//! compared; side by side, for each of these keeps one core busy.
+//! What is known before anything is touched: the stage is checked, and the target is looked at; side by side, for each of
+//! these keeps one core busy. For a question the two are compared meanwhile, on what the processor has to spare.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
-use std::thread;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -25,10 +25,6 @@ use crate::database::{Facts, JOURNAL, Untrusted, is_out_of_memory, side_file_siz
 use crate::failure::{Kind, kind};
 use crate::signals;
 
-/// How much longer than the checks the comparison may take. Somebody waits to be asked, and the answer hardly ever hangs on
-/// it.
-const GRACE: Duration = Duration::from_secs(3);
-
 /// How long the comparison waits for a lock.
 const BESIDE: Duration = Duration::from_secs(1);
 
@@ -40,21 +36,21 @@ pub struct Findings {
     pub target: Target,
     /// How it looked when it was found sound.
     pub stamp: Option<DatabaseStamp>,
-    /// How many files the backup knows differently, from the library to the backup; `None` where there is no question, or
-    /// it could not be told in time.
-    pub difference: Option<Counts>,
+    /// The two are still being compared, or have been; `None` where there is no question, or nothing to compare.
+    pub comparing: Option<Comparing>,
 }
 
-/// Checks the stage, and looks at what is at `path`.
+/// Checks the stage, and looks at what is at `path`. If it `compares`, no other process has the library open as far as is
+/// known, and nobody may ask who has while [`Findings::comparing`] exists: that would drop its lock
+/// ([`Holder::find`](super::Holder::find)).
 ///
 /// # Errors
 /// Those of [`Staged::check`]; [`Kind::Locked`] in a dry run.
-pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::Result<Findings> {
+pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>, compares: bool) -> anyhow::Result<Findings> {
     let Request {
         dry_run,
         scratch,
         timeout,
-        asks,
         ..
     } = *request;
     let look_at_target = || -> anyhow::Result<_> {
@@ -68,32 +64,27 @@ pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::R
     };
     // Whoever looks rolls a hot journal back: not before the backup has proved good.
     let hot = side_file_size(path, JOURNAL)?.is_some_and(|size| size > 0);
-    let enough = Arc::new(AtomicBool::new(false));
-    let (mut backup, looked, difference) = thread::scope(|scope| {
-        let thread = |name: &str| thread::Builder::new().name(name.into());
+    let mut comparing = None;
+    let (mut backup, looked) = thread::scope(|scope| {
         // Where no thread can be started, one goes after the other, and nothing is compared.
         let beside = match hot {
             true => None,
-            false => thread("look").spawn_scoped(scope, look_at_target).ok(),
+            false => thread::Builder::new()
+                .name("look".into())
+                .spawn_scoped(scope, look_at_target)
+                .ok(),
         };
-        let (sender, receiver) = mpsc::sync_channel(1);
-        let stage = staged.file.path();
-        let enough_too = Arc::clone(&enough);
-        let compare = move || sender.send(compare(stage, path, scratch, &enough_too)).is_ok();
-        let compared = match beside.is_some() && asks {
-            true => thread("compare").spawn_scoped(scope, compare).is_ok(),
-            false => false,
-        };
+        if beside.is_some() && compares {
+            comparing = Comparing::begin(staged.file.path(), path, scratch);
+        }
         let backup = staged.check();
         let broke_off = |_| Err(Kind::Failed.error("the check of the library was cut short"));
         let looked = beside.map(|thread| thread.join().unwrap_or_else(broke_off));
-        let difference = match compared && backup.is_ok() {
-            true => receiver.recv_timeout(GRACE).ok().flatten(),
-            false => None,
-        };
-        enough.store(true, Ordering::Relaxed);
-        (backup, looked, difference)
+        (backup, looked)
     });
+    if backup.is_err() || !matches!(looked, Some(Ok((Target::Library(_), _)))) {
+        comparing = None;
+    }
     // The stage's limit of memory is one for the process. Neither is judged by what the others take: what could not be
     // checked beside them is tried again alone. What is proven stays so, and a hostile stage costs its time once.
     let unproven = |error: &anyhow::Error| kind(error) != Kind::InvalidArchive || is_out_of_memory(error);
@@ -107,7 +98,7 @@ pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::R
         Some(looked) => looked,
         None => look_at_target()?,
     };
-    // By now none of our connections is open.
+    // Unless it is a library, none of our connections is open by now.
     let target = match target {
         Target::Unknown(error) if kind(&error) == Kind::Locked => Target::Unknown(in_use(path).into()),
         target => target,
@@ -116,8 +107,69 @@ pub fn examine(staged: &Staged, path: &Path, request: &Request<'_>) -> anyhow::R
         backup,
         target,
         stamp,
-        difference,
+        comparing,
     })
+}
+
+/// A comparison of the library and the stage, which goes on beside the checks and the question. When this is dropped, it has
+/// ended, and its connections are closed.
+pub struct Comparing {
+    enough: Arc<AtomicBool>,
+    counts: mpsc::Receiver<Counts>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Comparing {
+    /// Begins it, if a thread can be started.
+    fn begin(stage: &Path, library: &Path, scratch: &Path) -> Option<Self> {
+        let enough = Arc::new(AtomicBool::new(false));
+        let (sender, counts) = mpsc::sync_channel(1);
+        let [stage, library, scratch] = [stage, library, scratch].map(Path::to_owned);
+        let enough_too = Arc::clone(&enough);
+        let compare = move || {
+            give_way();
+            if let Some(counts) = compare(&stage, &library, &scratch, &enough_too) {
+                // Nobody may want it any more.
+                let _ = sender.send(counts);
+            }
+        };
+        let thread = thread::Builder::new().name("compare".into()).spawn(compare).ok()?;
+        Some(Comparing {
+            enough,
+            counts,
+            thread: Some(thread),
+        })
+    }
+
+    /// How many files the backup knows differently, from the library to the backup. It is told once.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`] if it takes longer than that, [`RecvTimeoutError::Disconnected`] if they can't be
+    /// compared.
+    pub fn counts(&self, patience: Duration) -> Result<Counts, RecvTimeoutError> {
+        self.counts.recv_timeout(patience)
+    }
+}
+
+impl Drop for Comparing {
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // It has told all that it has to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Leaves the processor to the checks, for which somebody waits. Linux has a priority for each thread
+/// (setpriority(2), "C library/kernel differences"); where it is one of the process, it stays.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    {
+        const LEAST: i32 = 19;
+        // Without it the checks take longer, no more.
+        let _ = rustix::process::setpriority_process(None, LEAST);
+    }
 }
 
 /// Which files the stage knows differently than the library, in numbers; `None` if they can't be compared, or not before it

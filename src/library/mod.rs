@@ -20,6 +20,7 @@ mod target;
 
 pub use after_commit::{after_commit, is_after_commit};
 pub use diff::{Comparison, Counts, DiffError, Status, TableRows, tables};
+pub use examine::Comparing;
 pub use holder::Holder;
 pub use operand::{Opened, Operand};
 pub use read_connection::{ReadConnection, find};

@@ -9,15 +9,14 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::Context;
 
 use super::apply::{apply, rehearse, wait_until_free};
-use super::diff::Counts;
-use super::examine::{examine, library_exists};
+use super::examine::{Comparing, examine, library_exists};
 use super::exclusive_lock::require_no_holder;
 use super::holder::Holder;
 use super::target::Target;
 use crate::archive::{Contents, Options, Resources};
 use crate::backups::stage;
 use crate::database::{Facts, WAL, side_file, side_file_size};
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, Kind, kind};
 use crate::files::{NewDirectories, create_directory, parent, sweep};
 use crate::time::Time;
 
@@ -87,9 +86,9 @@ pub struct Plan {
     pub backup: Facts,
     /// What is there now.
     pub target: Target,
-    /// How many files the backup knows differently, from the library to the backup; `None` where nobody is asked, or it
-    /// could not be told in time.
-    pub difference: Option<Counts>,
+    /// The comparison of the library and the backup, which need not have ended; `None` where nobody is asked, or there is
+    /// nothing to compare.
+    pub comparing: Option<Comparing>,
     /// When that was changed last, as far as the file system tells.
     pub modified: Option<SystemTime>,
     /// The schema of the installed VPO.
@@ -132,11 +131,13 @@ pub fn restore(
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.resources.threads)?;
     (request.watch)(Step::Checking);
-    let mut looked = examine(&staged, &path, &request)?;
-    // Whoever had it open may have changed what the question is about.
-    if request.asks && library_exists(&path)? && wait_until_free(&path, &request)? {
+    let in_use = request.asks && library_exists(&path)? && is_in_use(&path)?;
+    let mut looked = examine(&staged, &path, &request, request.asks && !in_use)?;
+    if in_use {
+        // Whoever had it open may have changed what the question is about.
+        wait_until_free(&path, &request)?;
         (request.watch)(Step::Checking);
-        looked = examine(&staged, &path, &request)?;
+        looked = examine(&staged, &path, &request, true)?;
     }
     let target = looked.target.refused(&path)?;
     if matches!(target, Target::Damaged(_)) {
@@ -152,7 +153,7 @@ pub fn restore(
         contents: staged.contents.clone(),
         backup: looked.backup,
         target,
-        difference: looked.difference,
+        comparing: looked.comparing,
         current_schema: request.current_schema.unwrap_or(assumed),
     };
     if plan.backup.schema_version > plan.current_schema {
@@ -164,9 +165,19 @@ pub fn restore(
         return Ok((plan, Outcome::default()));
     }
     confirm(&plan)?;
+    // It has the library open.
+    plan.comparing = None;
     let outcome = apply(&mut plan, staged, looked.stamp, &request)?;
     new_directories.keep();
     Ok((plan, outcome))
+}
+
+/// Whether another process has the library open.
+fn is_in_use(path: &Path) -> anyhow::Result<bool> {
+    match require_no_holder(path) {
+        Err(error) if kind(&error) == Kind::Locked => Ok(true),
+        free => free.map(|()| false),
+    }
 }
 
 /// What SQLite needs beside the library at `path` to open it: the index of its log, 32 KiB for each 4,000 pages. On a device

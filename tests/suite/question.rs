@@ -128,6 +128,51 @@ fn an_archive_without_a_name() {
     );
 }
 
+/// The question waited up to three seconds for the comparison, and came without it where that took longer. What is typed
+/// before the question is whole is no answer, but what is entered is.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_comparison_goes_on_beside_the_question() {
+    if !strace::available("a comparison that takes long") {
+        return;
+    }
+    // Its thread leaves the processor to others first of all.
+    let slowly = ["-o", "/dev/null", "-e", "inject=setpriority:delay_enter=3000000"];
+    let compared = "  change: 1 file comes back, 0 are forgotten, 0 change";
+    for waits in [true, false] {
+        let world = world();
+        let backup = dump(&world.library());
+        sqlite(&world.library(), "DELETE FROM files WHERE id = 1");
+        let restore = strace::traced(&world, "vpo-unpack-restore", strace::Whose::All, &slowly);
+        let (cmd, mut terminal) = restore.arg("a.tar.gz").env("TERM", "xterm").terminal(&[Stream::Err]);
+        terminal.resize(50);
+        let running = cmd.start();
+        let first = terminal.wait_for("[y/N] ");
+        assert!(first.contains("  change: the files are being compared"), "{first}");
+        let end: Vec<_> = first
+            .lines()
+            .skip_while(|line| !line.contains("change:"))
+            .skip(1)
+            .collect();
+        if waits {
+            terminal.type_in("n");
+            let again = terminal.wait_for("[y/N] ");
+            // The path of the safety backup may take several lines of 50 columns.
+            let rows: usize = end.iter().map(|line| line.trim_end().len().div_ceil(50)).sum();
+            let [up, empty] = [format!("\r\u{1b}[{rows}A"), "\u{1b}[J".into()];
+            assert!(again.contains(&(up + &empty + &compared[..40])), "{again:?}");
+            assert!(again.replace("\r\n", "\n").ends_with(&end.join("\n")), "{again:?}");
+        }
+        terminal.type_in("y\n");
+        let rest = std::thread::spawn(|| terminal.rest());
+        running.finish().ok();
+        let rest = rest.join().unwrap();
+        assert!(!rest.contains("change:"), "{rest:?}");
+        same_content("restored", &dump(&world.library()), &backup);
+        world.clean();
+    }
+}
+
 /// The question was the same with and without a safety backup.
 #[test]
 fn what_becomes_of_the_library() {
