@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time() {
+    fn what_is_not_a_time() {
         for text in [
             "",
             "now",

@@ -1007,7 +1007,7 @@ fn the_report_as_json() {
 }
 
 #[test]
-fn what_is_no_archive() {
+fn what_is_not_an_archive() {
     let scene = Scene::new();
     let archive = read(scene.world.path("new.tar.gz"));
     for (name, bytes, message) in [
