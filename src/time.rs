@@ -12,7 +12,7 @@ use jiff::fmt::strtime;
 pub struct Time(Timestamp);
 
 impl Time {
-    /// The current second. Only the command-line layer calls it.
+    /// The current second. Only the programs and [`crate::porcelain`] call it: everything else is told the time.
     pub fn now() -> Self {
         let now = Timestamp::now().as_second().max(0);
         Self::from_second(now).unwrap_or(Time(Timestamp::UNIX_EPOCH))
@@ -70,7 +70,8 @@ impl Time {
         self.0.strftime("%Y-%m-%d %H:%M:%S").to_string()
     }
 
-    /// The same in the system's time zone, `TZ` or `/etc/localtime`; `None` where that is UTC, or not known.
+    /// The same in the system's time zone, `TZ` or `/etc/localtime`; `None` where that is UTC, or not known. Only
+    /// [`crate::cli`] calls it.
     pub fn local(self) -> Option<String> {
         let zone = jiff::tz::TimeZone::system();
         let local = self.0.to_zoned(zone).datetime();
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time() {
+    fn what_is_not_a_time() {
         for text in [
             "",
             "now",

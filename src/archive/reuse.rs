@@ -110,13 +110,13 @@ impl Reuse {
         (count, shared)
     }
 
-    fn advance(&mut self) -> Option<Place> {
+    fn advance(&mut self) -> Option<Member> {
         let (offset, header) = self.next?;
         self.hop(offset, header)
     }
 
-    /// From one header to the next: the end of the member, and the header behind it, are read at once.
-    fn hop(&mut self, offset: u64, header: BlockHeader) -> Option<Place> {
+    /// From one header to the next: the end of the member, and the header after it, are read at once.
+    fn hop(&mut self, offset: u64, header: BlockHeader) -> Option<Member> {
         self.next = None;
         // A parsed length is longer than a trailer, and far below the limits of an offset.
         let end = offset.checked_add(header.length as u64)?;
@@ -132,7 +132,7 @@ impl Reuse {
             self.next = Some((end, next));
         }
         let trailer = Trailer::parse(*bytes.first_chunk()?);
-        Some(Place {
+        Some(Member {
             offset,
             header,
             trailer,
@@ -159,14 +159,14 @@ fn ask_for(file: &File, offset: u64, length: u64) {
 fn ask_for(_file: &File, _offset: u64, _length: u64) {}
 
 /// Where a member is, and what it says about itself.
-struct Place {
+struct Member {
     offset: u64,
     header: BlockHeader,
     trailer: Trailer,
 }
 
-impl Place {
-    fn is_like(&self, other: &Place) -> bool {
+impl Member {
+    fn is_like(&self, other: &Member) -> bool {
         (self.header, self.trailer) == (other.header, other.trailer)
     }
 }
@@ -174,7 +174,7 @@ impl Place {
 /// Some members in a row of an earlier archive.
 pub(super) struct Members {
     file: Arc<File>,
-    places: Vec<Place>,
+    places: Vec<Member>,
 }
 
 /// Copies members, with the buffers that this needs.
@@ -195,7 +195,7 @@ impl Copier {
     /// Copies the member at place `index` to the beginning of `out` if it is intact and holds `block`. Returns its
     /// length; otherwise the content of `out` is unspecified.
     pub fn copy(&mut self, members: &Members, index: usize, block: &[u8], out: &mut [u8]) -> Option<usize> {
-        let Place {
+        let Member {
             offset,
             header,
             trailer,

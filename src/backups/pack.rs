@@ -65,7 +65,7 @@ pub fn pack<W: Write>(
             .hint(UPSTREAM)
             .into());
     }
-    let header = Header::parse(&head[..length]).map_err(no_database)?;
+    let header = Header::parse(&head[..length]).map_err(not_a_database)?;
     let mut input = Input {
         head,
         header,
@@ -107,7 +107,7 @@ fn stream<W: Write>(
         Source::Spool(_) => input.header.database_size(),
     };
     let size = size.context("the length of the database is not known")?;
-    input.header.check_size(size).map_err(no_database)?;
+    input.header.check_size(size).map_err(not_a_database)?;
     let keep = |bytes: &[u8]| match &source {
         Source::Spool(spool) => (&*spool).write_all(bytes).context("cannot spool the input"),
         _ => Ok(()),
@@ -148,7 +148,7 @@ fn stream<W: Write>(
     Ok(writer.finish(&facts)?.1)
 }
 
-fn no_database(what: String) -> anyhow::Error {
+fn not_a_database(what: String) -> anyhow::Error {
     Kind::Database.error(format!("the input is not a complete database: {what}"))
 }
 

@@ -1,5 +1,5 @@
-//! The command-line layer: the only code that touches the environment, the standard streams, the terminal and the
-//! clock.
+//! The command-line layer: arguments, environment, standard streams and terminal, which nothing below it touches. Nothing
+//! below it asks for the time of day either: the programs and [`crate::porcelain`] read the clock, and pass the time on.
 
 mod args;
 mod caller;
@@ -35,7 +35,7 @@ pub use exit::{Reported, is_closed_pipe, main, signal_status, status};
 pub use keep::{add_keep_rule, is_keep_rule, keep_options, note_uncounted};
 pub use listing::{list_heading, print_listing_json, print_names, print_table};
 pub use places::{
-    backup_directory, configuration, library, path, path_variable, scratch_directory, with_scratch_named,
+    backup_directory, configuration, library, path, path_variable, scratch_directory, sibling, with_scratch_named,
 };
 pub use progress::Progress;
 pub use question::{confirm, warn};

@@ -45,6 +45,15 @@ pub fn scratch_directory() -> PathBuf {
     path_variable("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
 }
 
+/// A sibling program: beside this one, else on PATH.
+pub fn sibling(program: &str) -> PathBuf {
+    let typed = || Some(PathBuf::from(std::env::args_os().next()?)).filter(|path| path.components().count() > 1);
+    // Without /proc, only the command line can say where this one is.
+    let this = std::env::current_exe().ok().or_else(typed);
+    let beside = this.and_then(|this| Some(this.parent()?.join(program)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| program.into())
+}
+
 /// An error as it is, but where the directory for temporary files is missing or has no room it says which that is and
 /// what to do.
 pub fn with_scratch_named(error: anyhow::Error) -> anyhow::Error {

@@ -138,7 +138,7 @@ impl Progress {
 }
 
 /// Standard error, as indicatif draws one line on it. It pads the line to the last column, which is left out: what the
-/// terminal echoes behind that comes to stand on the next line.
+/// terminal echoes after that would be on the next line.
 #[derive(Debug, Default)]
 struct OneLine {
     unwritten: Mutex<String>,

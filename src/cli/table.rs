@@ -258,7 +258,7 @@ impl<'a> Table<'a> {
         cell.unwrap_or_default()
     }
 
-    /// How a backup is called, cut to `width` columns, and behind that what has to be known of it.
+    /// What a backup is called, cut to `width` columns, and after that what has to be known of it.
     fn name(&self, backup: &Backup, form: Form, width: usize) -> String {
         let [full, short] = listed_names(&backup.file_name);
         let name = if form.full { full } else { short };

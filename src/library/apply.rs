@@ -97,7 +97,7 @@ fn put_in_place(
             let work = Work::find(lock.connection(), &stage)?;
             work.require_space(&path)?;
             if let (Target::Library(facts), Some(directory)) = (&target, request.safety_directory) {
-                outcome.safety_backup = Some(keep(&lock, &path, facts, directory, time, request)?);
+                outcome.safety_backup = Some(keep_library(&lock, &path, facts, directory, time, request)?);
             }
             signals::check()?;
             (request.watch)(Step::Writing);
@@ -114,7 +114,7 @@ fn put_in_place(
 }
 
 /// Keeps the locked library as a safety backup of this time.
-fn keep(
+fn keep_library(
     lock: &ExclusiveLock,
     library: &Path,
     facts: &Facts,
@@ -153,7 +153,7 @@ fn occupy(
         Err(error) => (Target::from_error(error), None),
     };
     match target {
-        // Nothing but the absence of other locks can prove it here.
+        // Only the absence of other locks can prove it here.
         Target::Damaged(_) => {
             drop(lock);
             thread::sleep(SETTLE);

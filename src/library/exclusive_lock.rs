@@ -98,13 +98,13 @@ impl ExclusiveLock {
     }
 }
 
-/// One attempt, which waits up to `patience`. After an error nothing is open.
-fn attempt(path: &Path, patience: Duration) -> anyhow::Result<(Connection, File)> {
+/// One attempt, which waits up to `timeout`. After an error nothing is open.
+fn attempt(path: &Path, timeout: Duration) -> anyhow::Result<(Connection, File)> {
     // Before SQLite has any lock: see the fields.
     let file = File::options().read(true).write(true).open(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    let begun = begin(&mut connection, patience).map_err(|error| explain(&connection, error));
+    let begun = begin(&mut connection, timeout).map_err(|error| explain(&connection, error));
     // Until the content is replaced, the log stays as it is, with whatever it holds.
     let log = side_file_size(path, WAL).is_ok_and(|size| size.is_some_and(|size| size > 0));
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, log)?;

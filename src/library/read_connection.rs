@@ -136,12 +136,13 @@ impl ReadConnection {
             if DatabaseStamp::of(&path)? != before {
                 return Err(changed(&path));
             }
-            let mut connection = Connection::open_with_flags(
-                copy.path(),
-                OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-            )
-            .context("cannot open a copy of the library")?;
+            // It is private, and takes no locks: on macOS that of the temporary file, by flock(2), would be in their way
+            // (lockf(3)). In the exclusive locking mode SQLite reads the log without shared memory.
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            let mut connection = Connection::open_with_flags_and_vfs(copy.path(), flags, c"unix-none")
+                .context("cannot open a copy of the library")?;
             harden(&mut connection)?;
+            connection.query_row("PRAGMA locking_mode = EXCLUSIVE", [], |_| Ok(()))?;
             (connection, How::Copy(copy))
         };
         let live = ReadConnection {

@@ -196,7 +196,7 @@ fn spawn_all(programs: Vec<Program>, ends: Ends, line: &CommandLine, running: &m
 
 fn spawn(program: Program, line: &CommandLine, [stdin, stdout, stderr]: [Stdio; 3]) -> anyhow::Result<Running> {
     let (told, tells) = io::pipe().context("cannot make a pipe")?;
-    let path = sibling(program.name);
+    let path = cli::sibling(program.name);
     let mut command = Command::new(&path);
     if let Some((option, descriptor)) = &program.inherited {
         pass_on(descriptor)?;
@@ -325,13 +325,4 @@ fn first_failure(mut finished: Vec<Finished>, json_printed: bool, untold: bool) 
         json_printed,
     }
     .into())
-}
-
-/// A sibling program: beside this one, else on PATH.
-fn sibling(program: &str) -> PathBuf {
-    let typed = || Some(PathBuf::from(std::env::args_os().next()?)).filter(|path| path.components().count() > 1);
-    // Without /proc, only the command line can say where this one is.
-    let this = std::env::current_exe().ok().or_else(typed);
-    let beside = this.and_then(|this| Some(this.parent()?.join(program)));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| program.into())
 }

@@ -324,3 +324,45 @@ fn a_library_there_is_replaced() {
     assert_eq!(place.sh(source).ok(), "/srv/vpo/library.db\n");
     place.clean();
 }
+
+/// A NAS as the README has it: the programs are in `~/bin`, where neither ssh nor cron looks.
+#[test]
+fn programs_that_are_not_on_the_path_there() {
+    let Some(nas) = Nas::new("ssh: programs in ~/bin there") else {
+        return;
+    };
+    let place = &nas.place;
+    // No links: the wrapper would find its siblings where they lead to.
+    place
+        .sh("cd ../nas && mkdir bin && { cp -lL ../bin/vpo-* bin || cp -L ../bin/vpo-* bin; }")
+        .ok();
+    // As cron starts the lines of a crontab.
+    for (when, line) in [
+        (
+            "15 3 * * *  ",
+            "bin/vpo-library backup --quiet --verify --log .vpo/backup.log",
+        ),
+        (
+            "15 5 * * 0  ",
+            "bin/vpo-library prune --quiet --yes --keep-daily 7 --keep-weekly 5 --keep-monthly 12",
+        ),
+    ] {
+        let cron = "cd ../nas && env -i HOME=\"$PWD\" PATH=/usr/bin:/bin ";
+        let ran = place.readme_as(&format!("{when}{line}"), when, cron);
+        assert_eq!((ran.status, ran.stdout, ran.stderr), (0, String::new(), String::new()));
+    }
+    let log = std::fs::read_to_string(nas.home.join(".vpo/backup.log")).unwrap();
+    assert!(
+        log.lines().count() == 1 && log.contains("\"outcome\":\"success\""),
+        "{log}"
+    );
+    assert_eq!(std::fs::read_dir(nas.home.join(".vpo/backups")).unwrap().count(), 1);
+    for line in [
+        "vpo-library backup -o - | ssh nas vpo-verify --save backups/",
+        "ssh nas vpo-snapshot | vpo-pack --source nas:/srv/vpo/library.db | ssh nas vpo-verify --save backups/",
+    ] {
+        place.sh(&line.replace("ssh nas ", "ssh nas bin/")).ok();
+    }
+    assert_eq!(nas.kept().len(), 2);
+    place.clean();
+}

@@ -232,7 +232,7 @@ fn a_directory_for_the_backup_is_created() {
 
 /// A file that somebody names has to be one; a device without an end was read until the memory was full.
 #[test]
-fn what_is_no_configuration() {
+fn what_is_not_a_configuration() {
     let world = World::new();
     world.default_library();
     write(world.path("large.toml"), &vec![b'#'; (1 << 20) + 1]);

@@ -33,7 +33,6 @@ const BACKUPS: [(&str, u64, u64, u64); 2] = [
     ("vpo-library-2026-02-05T14-30-22Z.tar.gz", 1100, 1_892_352, 1_724_416),
 ];
 
-/// "Done when" 2 of the first issue.
 #[test]
 fn the_pipeline_on_a_real_library() {
     let Some(library) = fixture("library.db") else { return };

@@ -181,7 +181,7 @@ fn names_for_scripts() {
 
 /// A backup whose name is not UTF-8 was left out of the list.
 #[test]
-fn names_that_are_no_text() {
+fn names_that_are_not_text() {
     use std::os::unix::ffi::OsStrExt;
     let world = World::new();
     std::fs::create_dir(world.backups()).unwrap();

@@ -200,7 +200,7 @@ fn output_leaves_before_the_input_has_come() {
 }
 
 #[test]
-fn input_that_is_no_whole_database() {
+fn input_that_is_not_a_complete_database() {
     let world = World::new();
     world.make_library(&files(700));
     world.cmd("vpo-snapshot").args(["--stats", "stats"]).run().silent();

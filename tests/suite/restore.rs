@@ -895,6 +895,26 @@ fn a_library_that_may_not_be_written() {
     scene.refused(40, &[], &["library.db"]);
 }
 
+/// A temporary file is locked by flock(2), and SQLite takes its locks by fcntl(2). On macOS the two are of one kind
+/// (lockf(3)): there the copy that a dry run reads beside a log would have been locked for SQLite.
+#[test]
+fn a_copy_is_read_without_locks() {
+    if !strace::available("locks on a copy") {
+        return;
+    }
+    let scene = Scene::new();
+    let mut peer = Peer::open(&scene.world.library());
+    peer.insert(20);
+    peer.kill();
+    let calls = scene.world.path("calls");
+    let options = ["-e", "trace=fcntl,flock", "-o", calls.to_str().unwrap()];
+    let traced = strace::traced(&scene.world, "vpo-unpack-restore", strace::Whose::All, &options);
+    traced.args(["--dry-run", "new.tar.gz"]).run().silent();
+    let calls = String::from_utf8(read(&calls)).unwrap();
+    assert!(calls.contains("flock(") && !calls.contains("F_SETLK"), "{calls}");
+    scene.world.clean();
+}
+
 #[test]
 fn a_dry_run_changes_nothing() {
     let scene = Scene::new();
@@ -987,7 +1007,7 @@ fn the_report_as_json() {
 }
 
 #[test]
-fn what_is_no_archive() {
+fn what_is_not_an_archive() {
     let scene = Scene::new();
     let archive = read(scene.world.path("new.tar.gz"));
     for (name, bytes, message) in [

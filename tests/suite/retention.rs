@@ -624,7 +624,7 @@ fn without_space_for_the_database_check() {
 
 /// Links, directories, strangers, files being written: never touched, whatever their names.
 #[test]
-fn what_is_no_backup_of_ours_stays() {
+fn what_is_not_a_backup_of_ours_stays() {
     let shelf = Shelf::new();
     shelf.days([1, 5], Some(HERE));
     let directory = &shelf.directory;

@@ -117,7 +117,7 @@ fn other_levels_and_versions_are_not_reused() {
 
 /// Nothing that ARCHIVE may be is an error, or makes a difference.
 #[test]
-fn what_is_no_earlier_archive_is_left_alone() {
+fn what_is_not_an_earlier_archive_is_left_alone() {
     let world = World::new();
     let database = days(&world).swap_remove(0).1;
     let archive = pack(&world, &database, &[]).stdout;

@@ -70,7 +70,7 @@ fn committed_rows_in_the_log_belong_to_it() {
 }
 
 #[test]
-fn an_idle_connection_is_no_hindrance() {
+fn an_idle_connection_does_not_matter() {
     let world = World::new();
     for sample in [files(50), rollback(50)] {
         world.make_library(&sample);
@@ -177,7 +177,7 @@ fn symlinks_and_names_that_look_like_something_else() {
 type Case<'a> = (&'a str, &'a str, &'a dyn Fn(&Path));
 
 #[test]
-fn what_is_no_library() {
+fn what_is_not_a_library() {
     let world = World::new();
     world.cmd("vpo-snapshot").run().fails(20, &["library.db"]);
     assert_eq!(

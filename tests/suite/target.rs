@@ -44,7 +44,7 @@ fn is_sound(what: &str, world: &World) {
 /// Values of an unexpected type, and sums that overflow or are negative: every backup ended with 42 ("Invalid column type
 /// Real"), and a restore moved the library aside without a safety backup, because a query of ours had failed.
 #[test]
-fn values_of_any_type_are_no_damage() {
+fn values_of_any_type_are_not_damage() {
     for (value, total) in [
         ("1.5", 0),
         ("'a lot'", 0),
@@ -73,7 +73,7 @@ fn values_of_any_type_are_no_damage() {
 /// A table may hold what its own rules forbid, name a collation that only the writer knows, or a function: the content is
 /// whole. All of these were "damaged".
 #[test]
-fn rules_that_are_broken_or_unknown_are_no_damage() {
+fn rules_that_are_broken_or_unknown_are_not_damage() {
     for (what, columns) in [
         ("NOT NULL", "x TEXT NOT NULL"),
         ("CHECK", "x TEXT CHECK (x IS NOT NULL)"),
@@ -102,7 +102,7 @@ fn rules_that_are_broken_or_unknown_are_no_damage() {
 /// A text of 40 MB under a CHECK was backed up and verified, but nothing could be restored over it: the limit of memory that
 /// is for a hostile archive was the process's. One of 110 MB was "damaged: string or blob too big".
 #[test]
-fn long_values_are_no_damage() {
+fn long_values_are_not_damage() {
     for mb in [40, 110] {
         let world = world(|library| {
             sqlite(
@@ -146,7 +146,7 @@ fn a_foreign_database_is_never_touched() {
 /// aside, a snapshot said that it is damaged, and a good archive was called invalid.
 #[test]
 #[cfg(target_os = "linux")]
-fn too_little_memory_is_no_damage() {
+fn too_little_memory_is_not_damage() {
     let world = world(|library| {
         std::fs::remove_file(library).unwrap();
         make(&files(4000), library);

@@ -937,7 +937,7 @@ fn options_before_and_after_the_command() {
     }
 }
 
-/// "Done when" 6 of the first issue: the lines of VPO's quickstart.
+/// The lines of VPO's quickstart.
 #[test]
 fn the_quickstart_of_vpo() {
     let world = World::new();

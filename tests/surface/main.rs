@@ -1,4 +1,4 @@
-//! What people meet around the programs: help, manual, completions, JSON documents, units, the installed tree.
+//! What people meet around the programs: help, manual, completions, JSON documents, units, the installed tree; and the house.
 
 #[path = "../../examples/sample-library/generate.rs"]
 mod generate;
@@ -6,6 +6,7 @@ mod generate;
 mod support;
 
 mod completions;
+mod house;
 mod installed;
 mod options;
 mod packages;
