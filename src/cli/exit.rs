@@ -12,7 +12,7 @@ use super::command::help;
 use super::report::print_json;
 use super::streams::close_output;
 use super::text::escape;
-use super::usage::{nearest_option, wants_json};
+use super::usage::{asked, nearest_option};
 use crate::failure::{Kind, describe, hint, kind};
 use crate::signals;
 
@@ -137,7 +137,10 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     let hint = match (hint(error), meant) {
         (Some(hint), _) => Some(hint.to_owned()),
         (None, Some(meant)) => Some(format!("did you mean '{meant}'?")),
-        (None, None) if kind == Kind::Usage => Some(help(program).after("for the options")),
+        (None, None) if kind == Kind::Usage => {
+            let command = asked(usage, lexopt::Parser::from_env()).command;
+            Some(help(program, command.as_deref()).after("for the options"))
+        }
         (None, None) => None,
     };
     if let Some(hint) = &hint {
@@ -154,7 +157,7 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
 
 /// Prints the JSON document of a failure, if one was asked for.
 fn document(usage: &str, message: &str, status: u8) {
-    if wants_json(usage, lexopt::Parser::from_env()) {
+    if asked(usage, lexopt::Parser::from_env()).json {
         let report = json!({"success": false, "error": message, "exit_code": status});
         if print_json(&report).is_err_and(|error| is_closed_pipe(&error)) {
             signals::end_by(SIGPIPE);

@@ -223,7 +223,7 @@ fn the_filter_composes() {
 fn wrong_rules() {
     let shelf = Shelf::new();
     shelf.days([1], Some(HERE));
-    let number = "a whole number from 1 is needed";
+    let number = "a whole number of at least 1 is needed";
     let age = "an age such as 36h, 7d, 5w or 1y is needed";
     let cases: &[(&[&str], &str)] = &[
         (&["--keep-last", "0"], number),
