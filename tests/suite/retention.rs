@@ -653,6 +653,10 @@ fn what_is_no_backup_of_ours_stays() {
         "{}",
         pruned.stderr
     );
+    // Each column begins where it does in the other lines, however long a name is.
+    let table = pruned.text();
+    let ends: Vec<_> = table.lines().filter_map(|line| line.find("B  ")).collect();
+    assert!(ends.len() > 5 && ends.iter().all(|end| *end == ends[0]), "{table}");
     let gone = shelf.path("2025-11-01T030000Z");
     let after = tree(directory);
     let missing: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();
