@@ -86,7 +86,8 @@ fn operand(config: &Config, path: &Path) -> anyhow::Result<Operand> {
         cli::note(&format!("vpo-diff: reading '{}'", path.display()));
     }
     if path == "-" {
-        let input = cli::binary_input("an archive", "vpo-diff OLD NEW, or: cat OLD | vpo-diff - NEW")?;
+        let hint = "name a file, or send an archive through a pipe";
+        let input = cli::binary_input("an archive", hint)?;
         return Ok(Operand::archive("standard input", input));
     }
     Operand::look(path)

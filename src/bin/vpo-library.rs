@@ -223,21 +223,24 @@ fn unexpected(arg: Arg, command: Option<&Command>) -> anyhow::Error {
         Value(_) => return cli::unexpected(arg),
     };
     let owners = Help::with_option(&option);
-    let Some(owner) = owners.first() else {
+    let Some((last, others)) = owners.split_last() else {
         return cli::unexpected(arg);
     };
-    let all = owners.join("' and '");
+    let all = match others {
+        [] => format!("'{last}'"),
+        others => format!("'{}' and '{last}'", others.join("', '")),
+    };
     let (message, of) = match command {
         None => (
-            format!("'{option}' is an option of '{all}' and goes after the command"),
-            *owner,
+            format!("'{option}' is an option of {all} and goes after the command"),
+            others.is_empty().then_some(*last),
         ),
         Some(command) => {
             let name = command.name();
-            (format!("'{option}' is an option of '{all}', not of '{name}'"), name)
+            (format!("'{option}' is an option of {all}, not of '{name}'"), Some(name))
         }
     };
-    Kind::Usage.because(message).hint(for_help(Some(of))).into()
+    Kind::Usage.because(message).hint(for_help(of)).into()
 }
 
 /// What prints the help of a command, or of all.

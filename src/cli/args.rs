@@ -38,9 +38,11 @@ pub fn number(name: &str, value: &OsStr, range: RangeInclusive<u64>) -> anyhow::
     let number = value.to_str().and_then(|text| text.parse().ok());
     number.filter(|n| range.contains(n)).ok_or_else(|| {
         let shown = value.display();
-        let wanted = match *range.end() {
-            u64::MAX => format!("a whole number from {}", range.start()),
-            end => format!("a whole number from {} to {end}", range.start()),
+        let (start, end) = (range.start(), range.end());
+        let wanted = match *end {
+            // Nobody means so many.
+            end if end >= u64::from(u32::MAX) => format!("a whole number of at least {start}"),
+            end => format!("a whole number from {start} to {end}"),
         };
         Kind::Usage.error(format!("{name} '{shown}': {wanted} is needed"))
     })

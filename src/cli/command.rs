@@ -103,18 +103,21 @@ pub fn this_run(program: &str, command: &str, options: &[(&str, Option<PathBuf>)
     }
 }
 
-/// What prints the options of the program that the person typed.
-pub(super) fn help(program: &str) -> CommandLine {
+/// What prints the options of the program that the person typed, or of its `command`.
+pub(super) fn help(program: &str, command: Option<&str>) -> CommandLine {
     // The person typed a command of the wrapper, which runs this program.
-    let command = match program {
+    let wrapped = match program {
         "vpo-unpack-restore" => "restore",
         "vpo-ls-backups" => "backups",
         "vpo-verify" => "verify",
         "vpo-diff" => "diff",
         _ => "backup",
     };
-    let typed = caller::command_line().map(|line| line.arg(command));
-    typed.unwrap_or_else(|| CommandLine::this(program)).arg("--help")
+    let line = match caller::command_line() {
+        Some(wrapper) => wrapper.arg(wrapped),
+        None => command.into_iter().fold(CommandLine::this(program), CommandLine::arg),
+    };
+    line.arg("--help")
 }
 
 /// `vpo-library`, which may be what runs this program, with these options if it is not.

@@ -12,7 +12,7 @@ use super::command::help;
 use super::report::print_json;
 use super::streams::close_output;
 use super::text::escape;
-use super::usage::{nearest_option, wants_json};
+use super::usage::{asked, nearest_option};
 use crate::failure::{Kind, describe, hint, kind};
 use crate::signals;
 
@@ -122,7 +122,7 @@ pub fn status(error: &anyhow::Error) -> u8 {
 fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     if let Some(reported) = error.downcast_ref::<Reported>() {
         if !reported.json_printed {
-            document(usage, &reported.message, reported.status);
+            document(usage, &reported.message, reported.hint.as_deref(), reported.status);
         }
         return reported.status;
     }
@@ -137,7 +137,10 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     let hint = match (hint(error), meant) {
         (Some(hint), _) => Some(hint.to_owned()),
         (None, Some(meant)) => Some(format!("did you mean '{meant}'?")),
-        (None, None) if kind == Kind::Usage => Some(help(program).after("for the options")),
+        (None, None) if kind == Kind::Usage => {
+            let command = asked(usage, lexopt::Parser::from_env()).command;
+            Some(help(program, command.as_deref()).after("for the options"))
+        }
         (None, None) => None,
     };
     if let Some(hint) = &hint {
@@ -147,15 +150,18 @@ fn fail(program: &str, usage: &str, error: &anyhow::Error) -> u8 {
     // If stderr is gone too, nobody is left to tell.
     let _ = io::stderr().write_all(line.as_bytes());
     if !error.is::<JsonPrinted>() {
-        document(usage, &message, kind.code());
+        document(usage, &message, hint.as_deref(), kind.code());
     }
     kind.code()
 }
 
 /// Prints the JSON document of a failure, if one was asked for.
-fn document(usage: &str, message: &str, status: u8) {
-    if wants_json(usage, lexopt::Parser::from_env()) {
-        let report = json!({"success": false, "error": message, "exit_code": status});
+fn document(usage: &str, message: &str, hint: Option<&str>, status: u8) {
+    if asked(usage, lexopt::Parser::from_env()).json {
+        let mut report = json!({"success": false, "error": message, "exit_code": status});
+        if let Some(hint) = hint {
+            report["hint"] = hint.into();
+        }
         if print_json(&report).is_err_and(|error| is_closed_pipe(&error)) {
             signals::end_by(SIGPIPE);
         }

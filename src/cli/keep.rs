@@ -179,7 +179,10 @@ mod tests {
         );
         for value in ["", "0", "-1", "1.5", "all", "1d", "18446744073709551616"] {
             let error = parsed("keep-last", value).unwrap_err();
-            assert_eq!(error, format!("--keep-last '{value}': a whole number from 1 is needed"));
+            assert_eq!(
+                error,
+                format!("--keep-last '{value}': a whole number of at least 1 is needed")
+            );
         }
     }
 

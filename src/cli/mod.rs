@@ -44,7 +44,7 @@ pub use restore::{RestoreReport, not_restored, restored, watch, would_restore};
 pub use streams::{archives, ask, binary_input, binary_output, close_output, protect, require_input, require_output};
 pub use table::Table;
 pub use terminal::{is_terminal, size};
-pub use text::{escape, escape_path, lines_of, seconds};
+pub use text::{columns, escape, escape_path, lines_of, seconds};
 pub use usage::{lists, nearest};
 pub use verify::VerifyReport;
 

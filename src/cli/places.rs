@@ -167,7 +167,7 @@ fn read_configuration(config: &Path) -> io::Result<String> {
 fn unparsable(config: &Path, why: &str) -> anyhow::Error {
     Kind::Usage
         .because(format!("cannot parse '{}': {why}", config.display()))
-        .hint("correct it, or name the library: --db PATH, or VPO_DATABASE_PATH")
+        .hint("correct it, or name the library by VPO_DATABASE_PATH")
         .into()
 }
 

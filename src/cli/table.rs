@@ -56,8 +56,8 @@ const LEAST_NEEDED: [Kind; 7] = [
 
 /// A longer name does not widen its column for all. It takes the place of what is beside it.
 const WIDEST_NAME: usize = "2026-02-05T143022Z-replaced-10".len();
-/// Where names give way to times, a longer source is cut; it is cut shorter, and what keep rules say too, before files and
-/// their change are left out.
+/// Where names give way to times, a longer source is cut; it is cut shorter before it is left out. What keep rules say is
+/// cut before files and their change are left out.
 const WIDEST_SOURCE: usize = 24;
 const SHORT_SOURCE: usize = 20;
 const SHORT_KEEP: usize = 16;
@@ -107,10 +107,12 @@ fn forms() -> impl Iterator<Item = Form> {
         source: if full { usize::MAX } else { WIDEST_SOURCE },
         ..FOR_PIPE
     });
-    let without_age = 1 + LEAST_NEEDED.iter().position(|kind| *kind == Kind::Age).unwrap_or(0);
-    let wide = (0..=without_age).map(|n| (n, WIDEST_SOURCE, usize::MAX));
-    let short = (without_age..=LEAST_NEEDED.len()).map(|n| (n, SHORT_SOURCE, SHORT_KEEP));
-    let narrower = wide.chain(short).flat_map(|(n, source, keep)| {
+    let place = |kind| LEAST_NEEDED.iter().position(|other| *other == kind).unwrap_or(0);
+    let (with_source, without_age) = (place(Kind::Source), place(Kind::Age) + 1);
+    let wide = (0..=with_source).map(|n| (n, WIDEST_SOURCE, usize::MAX));
+    let short = (with_source..=without_age).map(|n| (n, SHORT_SOURCE, usize::MAX));
+    let narrow = (without_age..=LEAST_NEEDED.len()).map(|n| (n, SHORT_SOURCE, SHORT_KEEP));
+    let narrower = wide.chain(short).chain(narrow).flat_map(|(n, source, keep)| {
         [Age::Short, Age::Tiny].map(|age| Form {
             full: false,
             age,
@@ -179,11 +181,9 @@ impl<'a> Table<'a> {
             narrowest = form;
         }
         let mut fitted = self.columns(narrowest);
-        for kind in [Kind::Keep, Kind::Source] {
-            let over = total(&fitted).saturating_sub(width);
-            if let Some(column) = fitted.iter_mut().find(|column| column.kind == kind) {
-                column.width = column.width.saturating_sub(over).max(LEAST);
-            }
+        let over = total(&fitted).saturating_sub(width);
+        if let Some(keep) = fitted.iter_mut().find(|column| column.kind == Kind::Keep) {
+            keep.width = keep.width.saturating_sub(over).max(LEAST);
         }
         self.lines(narrowest, &fitted, width)
     }

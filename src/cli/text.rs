@@ -51,7 +51,7 @@ pub fn escape_path(path: &Path) -> String {
 }
 
 /// The columns of a terminal that an escaped text takes.
-pub(super) fn columns(text: &str) -> usize {
+pub fn columns(text: &str) -> usize {
     text.width()
 }
 

@@ -39,23 +39,47 @@ pub fn lists(usage: &str, option: &str) -> bool {
     options(usage).contains_key(option)
 }
 
-/// Whether these arguments ask for JSON, even if they can't be read to their end: an error is reported in the form that
-/// was asked for, wherever the option is. The value of another option asks for nothing.
-pub(super) fn wants_json(usage: &str, mut args: lexopt::Parser) -> bool {
+/// The commands of a help text that have a help of their own.
+fn commands(usage: &str) -> impl Iterator<Item = &str> {
+    let list = usage.lines().skip_while(|line| *line != "commands:").skip(1);
+    let names = list.map_while(|line| line.strip_prefix("  ")?.split(' ').next());
+    names.filter(|name| *name != "help")
+}
+
+/// What arguments say before anybody has understood them.
+#[derive(Default)]
+pub(super) struct Asked {
+    /// An error is reported in the form that was asked for, wherever the option is. The value of another option asks
+    /// for nothing.
+    pub(super) json: bool,
+    /// The command, if it is one of those that the help text lists.
+    pub(super) command: Option<String>,
+}
+
+/// Reads arguments as far as the help text tells what they mean, even if they can't be read to their end.
+pub(super) fn asked(usage: &str, mut args: lexopt::Parser) -> Asked {
     let options = options(usage);
-    let mut json = false;
+    let mut asked = Asked::default();
+    let mut operands = 0;
     loop {
         let (name, long) = match args.next() {
-            Ok(None) => return json,
+            Ok(None) => return asked,
             Ok(Some(Arg::Long(name))) => (format!("--{name}"), true),
             Ok(Some(Arg::Short(name))) => (format!("-{name}"), false),
-            // An operand; or an option had a value that it does not take.
-            Ok(Some(Arg::Value(_))) | Err(_) => continue,
+            Ok(Some(Arg::Value(operand))) => {
+                if operands == 0 {
+                    asked.command = commands(usage).find(|name| operand == *name).map(str::to_owned);
+                }
+                operands += 1;
+                continue;
+            }
+            // An option had a value that it does not take.
+            Err(_) => continue,
         };
         match (name.as_str(), options.get(name.as_str())) {
-            ("--json", Some(_)) => json = true,
+            ("--json", Some(_)) => asked.json = true,
             // The last one counts. A missing value counts as none.
-            ("--format", Some(_)) => json = args.value().is_ok_and(|value| value == "json"),
+            ("--format", Some(_)) => asked.json = args.value().is_ok_and(|value| value == "json"),
             (_, Some(true)) => drop(args.value()),
             // Whatever option it is, '=' gives it its value.
             (_, None) if long => drop(args.optional_value()),
@@ -136,12 +160,31 @@ options:
             ("-o", false),
         ] {
             let parser = lexopt::Parser::from_args(args.split(' '));
-            assert_eq!(wants_json(USAGE, parser), asked, "{args}");
+            assert_eq!(super::asked(USAGE, parser).json, asked, "{args}");
         }
-        assert!(!wants_json(
-            "  -q, --quiet  say nothing",
-            lexopt::Parser::from_args(["--json"])
-        ));
+        let quiet = "  -q, --quiet  say nothing";
+        assert!(!asked(quiet, lexopt::Parser::from_args(["--json"])).json);
+    }
+
+    #[test]
+    fn the_command_is_the_first_operand() {
+        let usage =
+            format!("{USAGE}\ncommands:\n  run [FILE]  run it\n  stop  stop it\n  help  help\n\nnotes:\n  walk\n");
+        for (args, command) in [
+            ("run", Some("run")),
+            ("--bad stop run", Some("stop")),
+            ("-o run stop", Some("stop")),
+            ("--timeout=run stop", Some("stop")),
+            ("-- run", Some("run")),
+            ("other run", None),
+            ("help run", None),
+            ("walk", None),
+            ("--output run", None),
+        ] {
+            let parser = lexopt::Parser::from_args(args.split(' '));
+            assert_eq!(asked(&usage, parser).command.as_deref(), command, "{args}");
+        }
+        assert!(asked(USAGE, lexopt::Parser::from_args(["run"])).command.is_none());
     }
 
     #[test]

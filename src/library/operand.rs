@@ -196,9 +196,9 @@ fn size(connection: &Connection) -> rusqlite::Result<u64> {
 
 fn not_valid(name: &str, error: anyhow::Error) -> anyhow::Error {
     match kind(&error) {
-        Kind::InvalidArchive => error.context(format!("{name} is not a valid backup")),
+        Kind::InvalidArchive => error.context(format!("{name} is not a complete backup")),
         Kind::Database => Kind::InvalidArchive
-            .because(format!("{name} is not a valid backup"))
+            .because(format!("{name} is not a complete backup"))
             .source(error)
             .into(),
         _ => error.context(format!("cannot unpack {name}")),

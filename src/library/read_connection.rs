@@ -261,7 +261,7 @@ pub fn find(path: &Path) -> anyhow::Result<PathBuf> {
     let resolved = path.canonicalize().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Kind::NotFound
             .because(format!("there is no library at '{shown}'"))
-            .hint("name it: --db PATH, VPO_DATABASE_PATH, or database_path in VPO's config.toml")
+            .hint("name it, or set VPO_DATABASE_PATH, or database_path in VPO's config.toml")
             .into(),
         _ => anyhow::Error::new(error).context(format!("cannot find the library '{shown}'")),
     })?;

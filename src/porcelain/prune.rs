@@ -158,9 +158,7 @@ fn table(directory: &Path, rows: &[Row], gone: usize, bytes: u64) -> String {
     let mut known = rows.iter().filter(|row| row.source_path.is_some()).map(Row::source);
     let first = known.next();
     let several = known.any(|source| Some(source) != first);
-    for row in rows {
-        text.push_str(&line(row, several));
-    }
+    text.push_str(&lines(rows.iter(), several));
     text.push_str(&match (gone, rows.len()) {
         (0, 1) => "\nNothing to remove: it stays\n".into(),
         (0, all) => format!("\nNothing to remove: all {} stay\n", grouped(all as u64)),
@@ -174,21 +172,33 @@ fn table(directory: &Path, rows: &[Row], gone: usize, bytes: u64) -> String {
     text
 }
 
-fn line(row: &Row, with_source: bool) -> String {
+/// A line for each backup.
+fn lines<'a>(rows: impl Iterator<Item = &'a Row>, with_source: bool) -> String {
+    let rows: Vec<_> = rows.map(|row| cells(row, with_source)).collect();
+    let widest = |cell: usize| rows.iter().map(|cells| cli::columns(&cells[cell])).max().unwrap_or(0);
+    let widths = [0, 1, 2].map(widest);
+    let line = |[name, size, why, source]: &[String; 4]| {
+        let pad = |cell: usize, text: &str| " ".repeat(widths[cell].saturating_sub(cli::columns(text)));
+        let (after_name, before_size, after_why) = (pad(0, name), pad(1, size), pad(2, why));
+        let line = format!("{name}{after_name}  {before_size}{size}  {why}{after_why}  {source}");
+        format!("{}\n", line.trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The name of a backup, its size, what becomes of it, and where it is from if that is to be told.
+fn cells(row: &Row, with_source: bool) -> [String; 4] {
     let why = match &row.keep {
         None => "left alone".into(),
         Some(keep) if keep.is_empty() => "expired".into(),
         Some(keep) => keep.join(", "),
     };
     let source = match row.source() {
-        (Some(host), Some(path)) if with_source => format!("  {host}:{path}"),
+        (Some(host), Some(path)) if with_source => format!("{host}:{path}"),
         _ => String::new(),
     };
-    let size = human(row.archive_size_bytes);
-    format!(
-        "{}\n",
-        cli::escape(&format!("{}  {size:>8}  {why}{source}", row.filename))
-    )
+    let size = format!("{:>8}", human(row.archive_size_bytes));
+    [row.filename.clone(), size, why, source].map(|cell| cli::escape(&cell).into_owned())
 }
 
 /// Makes sure that what will stay is whole: the newest ordinary backup of each library.
@@ -294,7 +304,7 @@ fn confirm(
     let mut question = String::new();
     // Whoever answers must see what goes.
     if common.json || common.quiet || !cli::is_terminal(io::stdout()) {
-        question.extend(go.iter().map(|row| line(row, true)));
+        question.push_str(&lines(go.iter().copied(), true));
     }
     if let Some(doubt) = doubt {
         question.push_str(&format!("Look at this first: {}\n", cli::escape(&doubt)));

@@ -60,6 +60,25 @@ fn what_was_probably_meant() {
         ),
         ("vpo-diff", &["--nul"], "'--nul'", "did you mean '--null'?"),
         ("vpo-ls-backups", &["--frobnicate"], "'--frob", "--help"),
+        // The help of the command that was typed, wherever the options are and whoever finds the fault.
+        ("vpo-library", &["backup", "--frobnicate"], "'--frob", "backup --help"),
+        (
+            "vpo-library",
+            &["--timeout", "1", "backup", "x"],
+            "'x'",
+            "backup --help",
+        ),
+        (
+            "vpo-library",
+            &["verify", "--newest", "0"],
+            "at least 1 is",
+            "verify --help",
+        ),
+        ("vpo-library", &["backup", "-o", "x.tar"], "'x.tar'", "backup --help"),
+        ("vpo-library", &["diff", "-", "-"], "only one of the two", "diff --help"),
+        ("vpo-library", &["--frobnicate", "backup"], "'--frob", "backup --help"),
+        ("vpo-library", &["--frobnicate"], "'--frob", "--help"),
+        ("vpo-library", &["help", "backup", "x"], "'x'", "--help"),
     ] {
         let out = world.cmd(program).args(args).input(b"").run();
         let out = out.fails(2, &[wrong]);
@@ -88,8 +107,8 @@ fn options_of_a_command() {
         ),
         (
             &["--dry-run", "backup"],
-            "'--dry-run' is an option of 'backup' and 'restore' and 'prune' and goes after the command",
-            "vpo-library help backup",
+            "'--dry-run' is an option of 'backup', 'restore' and 'prune' and goes after the command",
+            "vpo-library help",
         ),
         (
             &["restore", "--verify", "latest"],
@@ -100,6 +119,21 @@ fn options_of_a_command() {
         let out = unchanged(&world.home(), || world.cmd("vpo-library").args(args).run());
         let out = out.fails(2, &[message]);
         assert!(out.hint().ends_with(hint), "{}", out.hint());
+    }
+}
+
+/// The hint named an option that vpo-snapshot does not have.
+#[test]
+fn how_to_name_the_library() {
+    let world = World::new();
+    for (program, args) in [
+        ("vpo-snapshot", &["gone.db"][..]),
+        ("vpo-library", &["backup", "--db", "gone.db"]),
+    ] {
+        let out = world.cmd(program).args(args).run();
+        let out = out.fails(20, &["there is no library at 'gone.db'"]);
+        let hint = "name it, or set VPO_DATABASE_PATH, or database_path in VPO's config.toml";
+        assert_eq!(out.hint(), hint, "{program}");
     }
 }
 

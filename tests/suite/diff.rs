@@ -770,7 +770,10 @@ fn operands_that_are_damaged_or_something_else() {
         }
     }
     let out = world.cmd("vpo-diff").args(["-", "x.tar.gz"]).stdin_file(&library).run();
-    let out = out.fails(46, &["standard input is not a valid backup", "a bare SQLite database"]);
+    let out = out.fails(
+        46,
+        &["standard input is not a complete backup", "a bare SQLite database"],
+    );
     assert!(out.hint().contains("vpo-pack"), "{}", out.stderr);
     world.clean();
 }
@@ -876,7 +879,7 @@ fn an_archive_that_is_hostile() {
     out.fails(
         46,
         &[
-            "'slow.tar.gz' is not a valid backup",
+            "'slow.tar.gz' is not a complete backup",
             "it keeps SQLite busy for longer than a library of its size can",
         ],
     );
@@ -1001,7 +1004,7 @@ fn in_the_wrapper() {
         .fails(20, &["'gone'"])
         .json_error(20);
     write(world.backups().join(NAME), b"bad");
-    diff().run().fails(46, &[NAME, "is not a valid backup"]);
+    diff().run().fails(46, &[NAME, "is not a complete backup"]);
     diff().args(["--db", "gone.db", older]).run().fails(20, &["gone.db"]);
     world.clean();
 }

@@ -223,7 +223,7 @@ fn the_filter_composes() {
 fn wrong_rules() {
     let shelf = Shelf::new();
     shelf.days([1], Some(HERE));
-    let number = "a whole number from 1 is needed";
+    let number = "a whole number of at least 1 is needed";
     let age = "an age such as 36h, 7d, 5w or 1y is needed";
     let cases: &[(&[&str], &str)] = &[
         (&["--keep-last", "0"], number),
@@ -653,6 +653,10 @@ fn what_is_not_a_backup_of_ours_stays() {
         "{}",
         pruned.stderr
     );
+    // Each column begins where it does in the other lines, however long a name is.
+    let table = pruned.text();
+    let ends: Vec<_> = table.lines().filter_map(|line| line.find("B  ")).collect();
+    assert!(ends.len() > 5 && ends.iter().all(|end| *end == ends[0]), "{table}");
     let gone = shelf.path("2025-11-01T030000Z");
     let after = tree(directory);
     let missing: Vec<_> = before.keys().filter(|path| !after.contains_key(*path)).collect();

@@ -246,13 +246,28 @@ fn keep_rules_and_sources_fit_too() {
         assert_eq!(lines.len(), 3 + 32 + 2, "{lines:#?}");
         let heading: Vec<_> = lines[2].split_whitespace().collect();
         assert_eq!(heading.last(), Some(&"Keep"), "{heading:?}");
-        assert_eq!(heading.contains(&"Source"), columns >= 140, "{heading:?}");
+        assert_eq!(heading.contains(&"Source"), columns >= 100, "{heading:?}");
         if columns >= 140 {
             assert!(heading.contains(&"Change"), "{heading:?}");
             let row = lines.iter().find(|line| line.contains("  lapto")).unwrap();
             assert!(row.contains("  newest,") && row.contains(".db  "), "{row}");
         }
     }
+}
+
+/// Of which library each is was left out at once, instead of being cut shorter first.
+#[test]
+fn sources_are_cut_before_they_are_left_out() {
+    let shelf = Shelf::full();
+    let far = "laptop.example.org:/home/somebody/.vpo/library.db";
+    shelf.put_of(24 * 2 + 6, &shelf.stem(24 * 2 + 6), far, 7, 1);
+    for (columns, last) in [(66, "Change"), (74, "Source"), (80, "Source")] {
+        let heading = &shelf.list(columns, &[])[2];
+        assert!(heading.ends_with(last), "{columns}: {heading}");
+    }
+    let rows = shelf.rows(74, &[]);
+    let cut = rows.iter().any(|row| row.ends_with("  laptop.ex…library.db"));
+    assert!(cut, "{rows:#?}");
 }
 
 /// A run that changed every track and not the number of files was "same".

@@ -133,14 +133,19 @@ impl Output {
         })
     }
 
-    /// The document that stands for a failure.
+    /// The document that stands for a failure: it says what stderr says.
     #[track_caller]
     pub fn json_error(&self, code: i32) {
         let json = self.json();
         assert_eq!(json["success"], false, "{json}");
         assert_eq!(json["exit_code"], code, "{json}");
         assert!(json["error"].as_str().is_some_and(|error| !error.is_empty()), "{json}");
-        assert_eq!(json.as_object().unwrap().len(), 3, "{json}");
+        let hint = json.get("hint");
+        if let Some(hint) = hint {
+            assert_eq!(hint, self.hint());
+        }
+        let keys = 3 + usize::from(hint.is_some());
+        assert_eq!(json.as_object().unwrap().len(), keys, "{json}");
     }
 }
 

@@ -154,7 +154,8 @@ fn a_wrong_document_does_not_fit() {
         ("exit_code", Some(0.into())),
         ("exit_code", Some(2.5.into())),
         ("exit_code", None),
-        ("hint", Some("x".into())),
+        ("hint", Some(1.into())),
+        ("reason", Some("x".into())),
     ] {
         let mut document = good.clone();
         match value {
@@ -350,8 +351,12 @@ fn errors() {
         (46, "vpo-diff --json taken.tar.gz taken.tar.gz"),
     ] {
         std::fs::write(place.path("taken.tar.gz"), "").unwrap();
-        let error = document(&place, "error", status, line);
+        let out = place.sh(line).ends(status);
+        let error = fits("error", &out.stdout);
         assert_eq!(error["exit_code"], status, "{line}");
+        // What stderr says, and no less.
+        let hint = out.stderr.lines().find_map(|line| line.strip_prefix("hint: "));
+        assert_eq!(error.get("hint").and_then(Value::as_str), hint, "{line}");
     }
 }
 
