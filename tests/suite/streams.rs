@@ -1,6 +1,7 @@
 //! Outputs that would be inputs, success that nobody received, FIFOs, and what a program inherits.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -405,6 +406,27 @@ fn the_facts_go_through_a_fifo() {
     for journal in [Journal::Wal, Journal::Delete] {
         let world = World::new();
         world.make_library(&Sample { journal, ..files(1000) });
+/// A run that had done its work waited for ever for somebody to read its line, and was deaf to signals.
+#[test]
+fn a_log_that_nobody_reads() {
+    let world = World::new();
+    world.default_library();
+    world.tool("mkfifo").arg("fifo").run().ok();
+    let backup = || world.cmd("vpo-library").args(["backup", "-q", "--log", "fifo"]);
+    let out = backup().run().ok();
+    assert!(
+        out.stderr.contains("warning: cannot write the log 'fifo'"),
+        "{}",
+        out.stderr
+    );
+    // With a reader it is as good as a file.
+    let mut reader = File::options().read(true).write(true).open(world.path("fifo")).unwrap();
+    backup().run().silent();
+    let mut line = [0; 9];
+    reader.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"{\"time\":\"");
+}
+
         world.tool("mkfifo").arg("fifo").run().ok();
         let snapshot = world.cmd("vpo-snapshot").args(["--stats", "fifo"]);
         let pack = world.cmd("vpo-pack").args(["--stats", "fifo"]);
