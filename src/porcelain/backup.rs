@@ -45,7 +45,7 @@ pub struct BackupOptions {
 pub fn backup(common: &CommonOptions, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
     let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
-    let inputs = common.inputs(library.as_deref().ok(), &[]);
+    let inputs = common.inputs(&[]);
     log.protect(&output.iter().fold(inputs.clone(), |inputs, output| inputs.file(output)))?;
     if let Some(output) = output {
         inputs.refuse(Identity::at(output), &format!("--output '{}'", output.display()))?;

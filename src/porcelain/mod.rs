@@ -58,9 +58,9 @@ impl CommonOptions {
         Ok(cli::backup_directory(self.backup_directory.clone())?.0)
     }
 
-    /// What a command may read: the configuration file, the library, the operands, and every backup in the backup
-    /// directory.
-    fn inputs(&self, library: Option<&Path>, operands: &[PathBuf]) -> Inputs {
+    /// What must not be written to: the configuration file, the operands, every backup in the backup directory, and the
+    /// library, also where the command only asks which one it is.
+    fn inputs(&self, operands: &[PathBuf]) -> Inputs {
         let directory = self.backup_directory().ok();
         let inputs = cli::archives(operands.iter().chain(directory.as_ref()));
         library.into_iter().fold(inputs, Inputs::database)

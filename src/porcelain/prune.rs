@@ -81,7 +81,7 @@ pub fn prune(common: &CommonOptions, options: &PruneOptions, log: &mut Log) -> a
             .hint(common.line().arg(example).after("for example"))
             .into());
     }
-    log.protect(&common.inputs(None, &[]))?;
+    log.protect(&common.inputs(&[]))?;
     let directory = common.backup_directory()?;
     log.backup(&directory);
     let rows = list(common, options)?;

@@ -29,7 +29,7 @@ pub struct RestoreOptions {
 /// Restores a backup, or in a dry run says what that would do.
 pub fn restore(common: &CommonOptions, options: &RestoreOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
-    log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
+    log.protect(&common.inputs(options.backup.as_slice()))?;
     let library = library?;
     log.library(&library);
     let Meant { path, older } = choose(common, options)?;

@@ -24,7 +24,7 @@ pub struct VerifyOptions {
 
 /// Verifies the named backups, the newest of the list, or every backup in the backup directory.
 pub fn verify(common: &CommonOptions, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
-    log.protect(&common.inputs(None, &options.backups))?;
+    log.protect(&common.inputs(&options.backups))?;
     let mut args = common.passed_on(true);
     if options.full {
         args.push("--full".into());
@@ -82,6 +82,7 @@ pub fn backups(common: &CommonOptions, max_age: Option<Duration>) -> anyhow::Res
     let mut args: Vec<OsString> = Vec::new();
     for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
         if wanted {
+    cli::protect(&common.inputs(&[]))?;
             args.push(option.into());
         }
     }

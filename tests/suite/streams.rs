@@ -91,7 +91,8 @@ fn the_facts_are_private() {
     }
 }
 
-/// Nothing is written into an input, whatever way standard output came to be it.
+/// Nothing is written into an input, whatever way standard output came to be it. Nor into a library that a command only
+/// knows by `--db`: `vpo-library verify >> library.db` wrote its report there, and into its log.
 #[test]
 fn standard_output_is_never_an_input() {
     let world = World::new();
@@ -104,7 +105,7 @@ fn standard_output_is_never_an_input() {
     let (library, backup) = (world.library(), world.backups().join(NAME));
     let (archive, facts) = (world.path("a.tar.gz"), world.path("facts"));
     let database = world.path("x.db");
-    let cases: [(&str, &[&str], &Path); 18] = [
+    let cases: [(&str, &[&str], &Path); 21] = [
         ("vpo-snapshot", &[], &library),
         ("vpo-pack", &["--stats", "facts"], &facts),
         ("vpo-verify", &["a.tar.gz"], &archive),
@@ -122,6 +123,9 @@ fn standard_output_is_never_an_input() {
         ("vpo-library", &["verify"], &backup),
         ("vpo-library", &["verify", "a.tar.gz"], &archive),
         ("vpo-library", &["backups"], &backup),
+        ("vpo-library", &["backups"], &library),
+        ("vpo-library", &["verify"], &library),
+        ("vpo-library", &["prune", "--keep-last", "1"], &library),
         ("vpo-library", &["verify", "-"], &archive),
     ];
     let renamed = world.path("vpo-library-a.tar.gz");
@@ -174,7 +178,7 @@ fn a_named_output_is_never_an_input() {
     unchanged(&world.home(), || backup.run()).fails(2, &["--output 'lib.tar.gz' and"]);
 }
 
-/// `--log lib.db` and `--log x.tar.gz` appended a line to them.
+/// `--log lib.db` and `--log x.tar.gz` appended a line to them; that of a verify or a prune still went into the library.
 #[test]
 fn the_log_is_never_what_a_run_reads_or_makes() {
     let world = World::new();
@@ -186,7 +190,9 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
     let mut cases = Vec::new();
     for file in names_of_the_library(&world) {
         cases.push((&["backup"][..], file.clone()));
-        cases.push((&["restore", "--yes", "a.tar.gz"], file));
+        cases.push((&["restore", "--yes", "a.tar.gz"], file.clone()));
+        cases.push((&["verify"], file.clone()));
+        cases.push((&["prune", "--keep-last", "1"], file));
     }
     cases.extend([
         (&["backup", "-o", "new.tar.gz"][..], world.path("new.tar.gz")),
@@ -400,12 +406,6 @@ fn a_fifo_without_a_reader() {
     }
 }
 
-/// The two waits for each other end: one opens the FIFO before the first page, the other one read that before it.
-#[test]
-fn the_facts_go_through_a_fifo() {
-    for journal in [Journal::Wal, Journal::Delete] {
-        let world = World::new();
-        world.make_library(&Sample { journal, ..files(1000) });
 /// A run that had done its work waited for ever for somebody to read its line, and was deaf to signals.
 #[test]
 fn a_log_that_nobody_reads() {
@@ -427,6 +427,12 @@ fn a_log_that_nobody_reads() {
     assert_eq!(&line, b"{\"time\":\"");
 }
 
+/// The two waits for each other end: one opens the FIFO before the first page, the other one read that before it.
+#[test]
+fn the_facts_go_through_a_fifo() {
+    for journal in [Journal::Wal, Journal::Delete] {
+        let world = World::new();
+        world.make_library(&Sample { journal, ..files(1000) });
         world.tool("mkfifo").arg("fifo").run().ok();
         let snapshot = world.cmd("vpo-snapshot").args(["--stats", "fifo"]);
         let pack = world.cmd("vpo-pack").args(["--stats", "fifo"]);
