@@ -83,8 +83,13 @@ fn program(common: &CommonOptions, options: &RestoreOptions, library: &Path) -> 
 /// The same command once more, but for the backup and for consent.
 fn again(common: &CommonOptions, options: &RestoreOptions) -> CommandLine {
     let mut line = common.line().arg("restore");
-    if options.no_safety_backup {
-        line = line.arg("--no-safety-backup");
+    for (wanted, option) in [
+        (options.dry_run, "--dry-run"),
+        (options.no_safety_backup, "--no-safety-backup"),
+    ] {
+        if wanted {
+            line = line.arg(option);
+        }
     }
     if let Some(schema) = &options.current_schema {
         line = line.arg("--current-schema").word(schema);

@@ -81,7 +81,8 @@ fn another_librarys_backup_is_not_meant() {
     );
 }
 
-/// Where only other libraries have backups nobody guesses; each command that is printed can be pasted.
+/// Where only other libraries have backups nobody guesses; each command that is printed can be pasted. A dry run printed
+/// one that was not, and the other options that say what a command does were left out as well.
 #[test]
 fn nobody_guesses_among_libraries() {
     let world = world();
@@ -91,7 +92,8 @@ fn nobody_guesses_among_libraries() {
     for (args, count) in [
         (&["restore", "--yes", "latest"][..], 2),
         (&["restore", "--yes", "2025-11-02"], 1),
-        (&["verify", "latest"], 2),
+        (&["verify", "--full", "latest"], 2),
+        (&["diff", "--stat"], 2),
     ] {
         let failed = world
             .cmd("vpo-library")
@@ -107,6 +109,13 @@ fn nobody_guesses_among_libraries() {
         assert!(commands[count - 1].starts_with(NAS), "{}", failed.stderr);
         assert!(commands[count - 1].contains("2025-11-02T030000Z"), "{}", failed.stderr);
         assert!(!failed.stderr.contains("--yes"), "{}", failed.stderr);
+        for option in args.iter().filter(|arg| ["--full", "--stat"].contains(arg)) {
+            assert!(
+                commands.iter().all(|command| command.contains(option)),
+                "{}",
+                failed.stderr
+            );
+        }
     }
     // No safety backup of another library brings back this one.
     put(&world, "2025-11-02T040000Z-replaced", Some(NAS));
@@ -124,7 +133,7 @@ fn nobody_guesses_among_libraries() {
     let path = format!("{}:/usr/bin:/bin", directory.display());
     let pasted = world
         .cmd("sh")
-        .args(["-c", &format!("{command} --dry-run --json")])
+        .args(["-c", &format!("{command} --json")])
         .env("PATH", path)
         .dir(std::path::Path::new("/"));
     assert_eq!(pasted.run().ok().json()["file_count"], 7);
