@@ -120,7 +120,7 @@ fn nobody_guesses_among_libraries() {
     // No safety backup of another library brings back this one.
     put(&world, "2025-11-02T040000Z-replaced", Some(NAS));
     let none = world.cmd("vpo-library").args(["restore", "--yes", "replaced"]).run();
-    none.fails(20, &["there are no safety backups"]);
+    none.fails(20, &["there are no safety backups of this library"]);
 
     let failed = world
         .cmd("vpo-library")
@@ -282,6 +282,22 @@ fn the_newest_are_verified() {
     std::fs::create_dir(&empty).unwrap();
     verify(&["--newest", "1", "--backup-dir", "empty"]).fails(20, &["nothing was verified"]);
     verify(&["latest", "--backup-dir", "empty"]).fails(20, &["there are no backups"]);
+}
+
+/// "there are no backups" was said of a directory that held some.
+#[test]
+fn none_of_them_is_the_latest() {
+    for (name, time) in [
+        ("2026-02-05T143022Z-replaced", TIME),
+        ("2099-01-01T000000Z", "2099-01-01T00:00:00Z"),
+    ] {
+        let world = world();
+        world.backup_at(&world.backups().join(backup_name(name)), 3, time);
+        let restore = world.cmd("vpo-library").args(["restore", "--yes", "latest"]);
+        restore
+            .run()
+            .fails(20, &["there are only safety backups, or ones dated in the future, in"]);
+    }
 }
 
 /// quick_check looks neither at references nor at indexes: what only the full check finds was so in the library.
