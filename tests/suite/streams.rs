@@ -66,6 +66,22 @@ fn the_facts_never_replace_what_is_read() {
     }
 }
 
+/// The pages were written over the facts, or after them, and that was a success.
+#[test]
+fn the_facts_are_not_where_the_pages_go() {
+    let world = World::new();
+    world.default_library();
+    for name in ["new.db", "/dev/stdout"] {
+        let out = File::create(world.path("new.db")).unwrap();
+        let snapshot = world.cmd("vpo-snapshot").args(["--stats", name]).stdout(out);
+        snapshot
+            .run()
+            .fails(2, &["--stats", "and the output are the same file"])
+            .hint();
+        assert_eq!(read(world.path("new.db")), b"");
+    }
+}
+
 /// The file of `--stats` was readable for everybody.
 #[test]
 fn the_facts_are_private() {
