@@ -20,6 +20,7 @@ pub struct DiffOptions {
 
 /// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
 pub fn diff(common: &CommonOptions, options: &DiffOptions) -> anyhow::Result<u8> {
+    cli::protect(&common.inputs(&[]))?;
     let line = || match options.stat {
         true => common.line().arg("diff").arg("--stat"),
         false => common.line().arg("diff"),

@@ -121,7 +121,7 @@ fn standard_output_is_never_an_input() {
     let (library, backup) = (world.library(), world.backups().join(NAME));
     let (archive, facts) = (world.path("a.tar.gz"), world.path("facts"));
     let database = world.path("x.db");
-    let cases: [(&str, &[&str], &Path); 21] = [
+    let cases: [(&str, &[&str], &Path); 22] = [
         ("vpo-snapshot", &[], &library),
         ("vpo-pack", &["--stats", "facts"], &facts),
         ("vpo-verify", &["a.tar.gz"], &archive),
@@ -140,6 +140,7 @@ fn standard_output_is_never_an_input() {
         ("vpo-library", &["verify", "a.tar.gz"], &archive),
         ("vpo-library", &["backups"], &backup),
         ("vpo-library", &["backups"], &library),
+        ("vpo-library", &["diff", "a.tar.gz", "x.db"], &library),
         ("vpo-library", &["verify"], &library),
         ("vpo-library", &["prune", "--keep-last", "1"], &library),
         ("vpo-library", &["verify", "-"], &archive),
