@@ -84,15 +84,17 @@ impl Log {
         }
     }
 
-    /// Names what the run reads and will have written: standard output and the log have to be other files. Before that
-    /// nothing is written into the log.
+    /// Names what the run reads, which standard output and the log must not be, and what it makes, which the log must not
+    /// be. Before that nothing is written into the log.
     ///
     /// # Errors
     /// [`crate::failure::Kind::Usage`]; a log that is one of them gets no line.
-    pub fn protect(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
+    pub fn protect(&mut self, inputs: &Inputs, made: &Inputs) -> anyhow::Result<()> {
         let refused = self.prepared.take().map_or(Ok(()), |entry| {
             let shown = format!("the log '{}'", entry.file.display());
-            inputs.refuse(Identity::at(&entry.file), &shown)?;
+            let file = Identity::at(&entry.file);
+            inputs.refuse(file.clone(), &shown)?;
+            made.refuse(file, &shown)?;
             *lock(&self.entry) = Some(entry);
             Ok(())
         });

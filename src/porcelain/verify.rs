@@ -9,6 +9,7 @@ use super::{CommonOptions, Log, meant};
 use crate::cli;
 use crate::database::Source;
 use crate::failure::{Kind, kind};
+use crate::files::Inputs;
 use crate::time::Time;
 
 /// The options of `verify`.
@@ -24,7 +25,7 @@ pub struct VerifyOptions {
 
 /// Verifies the named backups, the newest of the list, or every backup in the backup directory.
 pub fn verify(common: &CommonOptions, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
-    log.protect(&common.inputs(&options.backups))?;
+    log.protect(&common.inputs(&options.backups), &Inputs::default())?;
     let mut args = common.passed_on(true);
     let mut line = common.line().arg("verify");
     if options.full {

@@ -239,6 +239,13 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
             unchanged(&root, || cmd.run()).fails(2, &["the log", "are the same file"]);
         }
     }
+    // The line came after the archive, which was no backup any more.
+    write(world.path("out.tar.gz"), b"");
+    let backup = world
+        .cmd("vpo-library")
+        .args(["backup", "-o", "-", "--log", "out.tar.gz"]);
+    let backup = backup.stdout(opened(&world.path("out.tar.gz")));
+    unchanged(&root, || backup.run()).fails(2, &["the log", "are the same file"]);
     // A log may lie beside the backups.
     for command in ["backup", "verify"] {
         let cmd = world.cmd("vpo-library").args([command, "--log", "~/.vpo/backups/log"]);
