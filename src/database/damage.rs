@@ -46,9 +46,8 @@ pub fn is_damage(error: &anyhow::Error) -> bool {
 
 /// What proves that a database is damaged, if `error` is or is caused by that.
 pub fn damage(error: &anyhow::Error) -> Option<String> {
-    let from = error.chain().skip_while(|cause| !cause.is::<Damage>());
-    let causes: Vec<_> = from.map(ToString::to_string).collect();
-    (!causes.is_empty()).then(|| causes.join(": "))
+    let proof = error.chain().find_map(|cause| cause.downcast_ref::<Damage>())?;
+    Some(format!("{proof}: {}", describe(&proof.found)))
 }
 
 /// True if SQLite did not get the memory that it asked for.

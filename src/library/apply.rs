@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use super::after_commit::is_after_commit;
 use super::examine::library_exists;
 use super::exclusive_lock::{ExclusiveLock, require_no_holder};
-use super::holder::in_use;
 use super::install::{clear_side_files, install};
 use super::read_connection::{DatabaseStamp, ReadConnection};
 use super::replace::{Stage, Work, replace};
@@ -77,10 +76,11 @@ fn put_in_place(
             (request.watch)(Step::Writing);
             outcome.moved_aside = install(staged.file, &path, None, time, request.timeout)?;
         }
-        // It was made while the question was open.
+        // Nobody was asked about it. That somebody has it open is not known.
         (_, lock) if matches!(plan.target, Target::Missing) => {
             drop(lock);
-            return Err(in_use(&path).into());
+            let made = format!("another process just created '{}'", path.display());
+            return Err(Kind::Locked.because(made).hint("look at it, and try again").into());
         }
         // Nobody was asked about that, or told what becomes of it.
         (Target::Library(_), lock) if request.asks && !matches!(plan.target, Target::Library(_)) => {

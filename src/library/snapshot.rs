@@ -55,6 +55,8 @@ pub fn snapshot(
 ) -> anyhow::Result<Facts> {
     let inputs = Inputs::default().database(&find(path)?);
     inputs.refuse(Identity::of(&out), "the output")?;
+    // The facts would be lost beneath the pages, or the pages follow them.
+    let inputs = inputs.open(&out, "the output");
     if let Some(stats) = &options.stats {
         inputs.refuse(Identity::at(stats), &format!("--stats '{}'", stats.display()))?;
     }

@@ -17,7 +17,9 @@ use crate::backups::{Destination, candidates, estimate, reusable};
 use crate::cli::{self, Reported};
 use crate::database::{Facts, Source, WAL, side_file};
 use crate::failure::Kind;
-use crate::files::{Identity, NewFile, create_directory, free_space, parent, require_place, require_space, sweep};
+use crate::files::{
+    Identity, Inputs, NewFile, create_directory, free_space, parent, require_place, require_space, sweep,
+};
 use crate::library::find;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -45,8 +47,13 @@ pub struct BackupOptions {
 pub fn backup(common: &CommonOptions, options: &BackupOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
     let output = options.output.as_deref().filter(|output| *output != Path::new("-"));
-    let inputs = common.inputs(library.as_deref().ok(), &[]);
-    log.protect(&output.iter().fold(inputs.clone(), |inputs, output| inputs.file(output)))?;
+    let inputs = common.inputs(&[]);
+    let made = match (output, &options.output) {
+        (Some(output), _) => Inputs::default().file(output),
+        (None, Some(_)) => Inputs::default().open(io::stdout(), "standard output"),
+        (None, None) => Inputs::default(),
+    };
+    log.protect(&inputs, &made)?;
     if let Some(output) = output {
         inputs.refuse(Identity::at(output), &format!("--output '{}'", output.display()))?;
     }

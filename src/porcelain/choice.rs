@@ -39,7 +39,7 @@ pub fn ask_which(common: &CommonOptions, again: &dyn Fn(&Path) -> CommandLine) -
     let directory = common.backup_directory()?;
     let listed = backups_in(&directory)?;
     if listed.is_empty() {
-        return Err(none_of(common, Path::new("latest"), &directory));
+        return Err(none_of(common, Path::new("latest"), &directory, &listed));
     }
     let latest = latest(common, &listed)?;
     let choice = Choice::new(&listed, rows.saturating_sub(OTHER_LINES));

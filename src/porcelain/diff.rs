@@ -20,7 +20,11 @@ pub struct DiffOptions {
 
 /// Says which files two backups, or a backup and the library, know differently. The status is 1 if there are any.
 pub fn diff(common: &CommonOptions, options: &DiffOptions) -> anyhow::Result<u8> {
-    let line = || common.line().arg("diff");
+    cli::protect(&common.inputs(&[]))?;
+    let line = || match options.stat {
+        true => common.line().arg("diff").arg("--stat"),
+        false => common.line().arg("diff"),
+    };
     let old = options.old.as_deref().unwrap_or(Path::new("latest"));
     let again = |old: &Path| match &options.new {
         Some(new) => line().path(old).word(new.as_os_str()),

@@ -8,12 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context;
+use rustix::fs::OFlags;
 use serde::Serialize;
 
 use crate::archive::Metadata;
 use crate::cli;
 use crate::failure;
-use crate::files::{Identity, Inputs};
+use crate::files::{Identity, Inputs, give_to_owner, parent};
 use crate::signals::{self, SignalGuard};
 use crate::time::Time;
 
@@ -83,15 +84,17 @@ impl Log {
         }
     }
 
-    /// Names what the run reads and will have written: standard output and the log have to be other files. Before that
-    /// nothing is written into the log.
+    /// Names what the run reads, which standard output and the log must not be, and what it makes, which the log must not
+    /// be. Before that nothing is written into the log.
     ///
     /// # Errors
     /// [`crate::failure::Kind::Usage`]; a log that is one of them gets no line.
-    pub fn protect(&mut self, inputs: &Inputs) -> anyhow::Result<()> {
+    pub fn protect(&mut self, inputs: &Inputs, made: &Inputs) -> anyhow::Result<()> {
         let refused = self.prepared.take().map_or(Ok(()), |entry| {
             let shown = format!("the log '{}'", entry.file.display());
-            inputs.refuse(Identity::at(&entry.file), &shown)?;
+            let file = Identity::at(&entry.file);
+            inputs.refuse(file.clone(), &shown)?;
+            made.refuse(file, &shown)?;
             *lock(&self.entry) = Some(entry);
             Ok(())
         });
@@ -245,9 +248,14 @@ fn open(file: &Path) -> io::Result<File> {
     match File::options().append(true).create_new(true).mode(0o600).open(file) {
         Ok(new) => {
             new.set_permissions(Permissions::from_mode(0o600))?;
+            give_to_owner(&new, parent(file));
             Ok(new)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // A FIFO without a reader must not block: the work is done, and signals wait for the line to be written.
+            let nonblock = OFlags::NONBLOCK.bits() as i32;
+            File::options().append(true).custom_flags(nonblock).open(file)
+        }
         Err(error) => Err(error),
     }
 }

@@ -58,12 +58,14 @@ impl CommonOptions {
         Ok(cli::backup_directory(self.backup_directory.clone())?.0)
     }
 
-    /// What a command may read: the configuration file, the library, the operands, and every backup in the backup
-    /// directory.
-    fn inputs(&self, library: Option<&Path>, operands: &[PathBuf]) -> Inputs {
+    /// What must not be written to: the configuration file, the operands, every backup in the backup directory, and the
+    /// library, also where the command only asks which one it is.
+    fn inputs(&self, operands: &[PathBuf]) -> Inputs {
         let directory = self.backup_directory().ok();
         let inputs = cli::archives(operands.iter().chain(directory.as_ref()));
-        library.into_iter().fold(inputs, Inputs::database)
+        self.library()
+            .iter()
+            .fold(inputs, |inputs, library| inputs.database(library))
     }
 
     /// A bar is drawn if a person sees it and nothing else was asked for.
@@ -138,7 +140,7 @@ fn meant(common: &CommonOptions, operand: &Path, again: &dyn Fn(&Path) -> Comman
     let backups = backups_in(&directory)?;
     match selector {
         Some(selector) => selected(common, &selector, &backups, operand, again),
-        None => Err(none_of(common, operand, &directory)),
+        None => Err(none_of(common, operand, &directory, &backups)),
     }
 }
 
@@ -167,7 +169,7 @@ fn selected(
         candidates = elsewhere::choose(elsewhere, &library, &directory, again)?;
     }
     let Some((first, others)) = candidates.split_first() else {
-        return Err(none_of(common, operand, &directory));
+        return Err(none_of(common, operand, &directory, backups));
     };
     let older = others.iter().find(|backup| backup.summary.is_ok());
     Ok(Meant {
@@ -192,11 +194,13 @@ fn listed(directory: &Path, name: &Path) -> Option<PathBuf> {
     Some(directory.join(file)).filter(|path| path.is_file())
 }
 
-fn none_of(common: &CommonOptions, operand: &Path, directory: &Path) -> anyhow::Error {
+/// `backups` are all that there are.
+fn none_of(common: &CommonOptions, operand: &Path, directory: &Path, backups: &[Backup]) -> anyhow::Error {
     let shown = directory.display();
     let message = match operand.to_str() {
-        Some("latest") => format!("there are no backups in '{shown}'"),
-        Some("replaced") => format!("there are no safety backups in '{shown}'"),
+        Some("latest") if backups.is_empty() => format!("there are no backups in '{shown}'"),
+        Some("latest") => format!("there are only safety backups, or ones dated in the future, in '{shown}'"),
+        Some("replaced") => format!("there are no safety backups of this library in '{shown}'"),
         _ => format!("there is no backup of {} in '{shown}'", operand.display()),
     };
     let list = common.line().arg("backups");

@@ -15,7 +15,7 @@ use super::{CommonOptions, Log};
 use crate::backups::{BackupName, Removal, Rules, remove};
 use crate::cli::{self, Reported};
 use crate::failure::{Kind, describe};
-use crate::files::{FileStamp, flush_directory};
+use crate::files::{FileStamp, Inputs, flush_directory};
 use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
@@ -81,7 +81,7 @@ pub fn prune(common: &CommonOptions, options: &PruneOptions, log: &mut Log) -> a
             .hint(common.line().arg(example).after("for example"))
             .into());
     }
-    log.protect(&common.inputs(None, &[]))?;
+    log.protect(&common.inputs(&[]), &Inputs::default())?;
     let directory = common.backup_directory()?;
     log.backup(&directory);
     let rows = list(common, options)?;

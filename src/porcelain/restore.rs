@@ -10,6 +10,7 @@ use super::{CommonOptions, Log, Meant, meant};
 use crate::archive::{TailMetadata, read_tail};
 use crate::cli::{self, CommandLine, Reported};
 use crate::failure::Kind;
+use crate::files::Inputs;
 
 /// What `restore` can be told.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +30,7 @@ pub struct RestoreOptions {
 /// Restores a backup, or in a dry run says what that would do.
 pub fn restore(common: &CommonOptions, options: &RestoreOptions, log: &mut Log) -> anyhow::Result<u8> {
     let library = common.library();
-    log.protect(&common.inputs(library.as_deref().ok(), options.backup.as_slice()))?;
+    log.protect(&common.inputs(options.backup.as_slice()), &Inputs::default())?;
     let library = library?;
     log.library(&library);
     let Meant { path, older } = choose(common, options)?;
@@ -83,8 +84,13 @@ fn program(common: &CommonOptions, options: &RestoreOptions, library: &Path) -> 
 /// The same command once more, but for the backup and for consent.
 fn again(common: &CommonOptions, options: &RestoreOptions) -> CommandLine {
     let mut line = common.line().arg("restore");
-    if options.no_safety_backup {
-        line = line.arg("--no-safety-backup");
+    for (wanted, option) in [
+        (options.dry_run, "--dry-run"),
+        (options.no_safety_backup, "--no-safety-backup"),
+    ] {
+        if wanted {
+            line = line.arg(option);
+        }
     }
     if let Some(schema) = &options.current_schema {
         line = line.arg("--current-schema").word(schema);

@@ -1,7 +1,7 @@
 //! `vpo-library verify` and `vpo-library backups`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::pipeline::{Ends, Program, run};
@@ -9,6 +9,7 @@ use super::{CommonOptions, Log, meant};
 use crate::cli;
 use crate::database::Source;
 use crate::failure::{Kind, kind};
+use crate::files::Inputs;
 use crate::time::Time;
 
 /// The options of `verify`.
@@ -24,11 +25,14 @@ pub struct VerifyOptions {
 
 /// Verifies the named backups, the newest of the list, or every backup in the backup directory.
 pub fn verify(common: &CommonOptions, options: &VerifyOptions, log: &mut Log) -> anyhow::Result<u8> {
-    log.protect(&common.inputs(None, &options.backups))?;
+    log.protect(&common.inputs(&options.backups), &Inputs::default())?;
     let mut args = common.passed_on(true);
+    let mut line = common.line().arg("verify");
     if options.full {
         args.push("--full".into());
+        line = line.arg("--full");
     }
+    let again = |path: &Path| line.clone().path(path);
     if common.progress() {
         args.push("--progress".into());
     }
@@ -37,7 +41,7 @@ pub fn verify(common: &CommonOptions, options: &VerifyOptions, log: &mut Log) ->
         ([], Some(count)) => newest(common, count)?,
         (operands, _) => operands
             .iter()
-            .map(|operand| Ok(meant(common, operand, &|path| common.line().arg("verify").path(path))?.path))
+            .map(|operand| Ok(meant(common, operand, &again)?.path))
             .collect::<anyhow::Result<Vec<_>>>()?,
     };
     match &paths[..] {
@@ -79,6 +83,7 @@ fn newest(common: &CommonOptions, count: usize) -> anyhow::Result<Vec<PathBuf>> 
 
 /// Lists the backups in the backup directory.
 pub fn backups(common: &CommonOptions, max_age: Option<Duration>) -> anyhow::Result<u8> {
+    cli::protect(&common.inputs(&[]))?;
     let mut args: Vec<OsString> = Vec::new();
     for (wanted, option) in [(common.json, "--json"), (common.quiet, "--quiet")] {
         if wanted {

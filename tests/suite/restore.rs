@@ -732,7 +732,8 @@ fn a_safety_backup_is_of_the_moment_of_the_lock() {
     assert!(created.as_second() > asked as i64, "{created} {asked}");
 }
 
-/// Root with another user's HOME left backups and directories that the user could not read.
+/// Root with another user's HOME left backups and directories that the user could not read, and a log that the user's
+/// own backups could not be written into.
 #[test]
 fn what_root_creates_belongs_to_the_owner_of_its_directory() {
     if !rustix::process::geteuid().is_root() {
@@ -743,7 +744,8 @@ fn what_root_creates_belongs_to_the_owner_of_its_directory() {
     for dir in [world.home(), world.home().join(".vpo"), world.library()] {
         std::os::unix::fs::chown(dir, Some(65534), Some(65533)).unwrap();
     }
-    world.cmd("vpo-library").arg("backup").run().ok();
+    let backup = world.cmd("vpo-library").args(["backup", "--log", "../home/.vpo/log"]);
+    backup.run().ok();
     scene.restore(&["--safety-dir", "../home/.vpo/backups/deeper"]).ok();
     scene.restore(&["--db", "../home/.vpo/new/library.db"]).ok();
     for (path, entry) in tree(&world.home()) {

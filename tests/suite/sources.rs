@@ -81,7 +81,8 @@ fn another_librarys_backup_is_not_meant() {
     );
 }
 
-/// Where only other libraries have backups nobody guesses; each command that is printed can be pasted.
+/// Where only other libraries have backups nobody guesses; each command that is printed can be pasted. A dry run printed
+/// one that was not, and the other options that say what a command does were left out as well.
 #[test]
 fn nobody_guesses_among_libraries() {
     let world = world();
@@ -91,7 +92,8 @@ fn nobody_guesses_among_libraries() {
     for (args, count) in [
         (&["restore", "--yes", "latest"][..], 2),
         (&["restore", "--yes", "2025-11-02"], 1),
-        (&["verify", "latest"], 2),
+        (&["verify", "--full", "latest"], 2),
+        (&["diff", "--stat"], 2),
     ] {
         let failed = world
             .cmd("vpo-library")
@@ -107,11 +109,18 @@ fn nobody_guesses_among_libraries() {
         assert!(commands[count - 1].starts_with(NAS), "{}", failed.stderr);
         assert!(commands[count - 1].contains("2025-11-02T030000Z"), "{}", failed.stderr);
         assert!(!failed.stderr.contains("--yes"), "{}", failed.stderr);
+        for option in args.iter().filter(|arg| ["--full", "--stat"].contains(arg)) {
+            assert!(
+                commands.iter().all(|command| command.contains(option)),
+                "{}",
+                failed.stderr
+            );
+        }
     }
     // No safety backup of another library brings back this one.
     put(&world, "2025-11-02T040000Z-replaced", Some(NAS));
     let none = world.cmd("vpo-library").args(["restore", "--yes", "replaced"]).run();
-    none.fails(20, &["there are no safety backups"]);
+    none.fails(20, &["there are no safety backups of this library"]);
 
     let failed = world
         .cmd("vpo-library")
@@ -124,7 +133,7 @@ fn nobody_guesses_among_libraries() {
     let path = format!("{}:/usr/bin:/bin", directory.display());
     let pasted = world
         .cmd("sh")
-        .args(["-c", &format!("{command} --dry-run --json")])
+        .args(["-c", &format!("{command} --json")])
         .env("PATH", path)
         .dir(std::path::Path::new("/"));
     assert_eq!(pasted.run().ok().json()["file_count"], 7);
@@ -273,6 +282,22 @@ fn the_newest_are_verified() {
     std::fs::create_dir(&empty).unwrap();
     verify(&["--newest", "1", "--backup-dir", "empty"]).fails(20, &["nothing was verified"]);
     verify(&["latest", "--backup-dir", "empty"]).fails(20, &["there are no backups"]);
+}
+
+/// "there are no backups" was said of a directory that held some.
+#[test]
+fn none_of_them_is_the_latest() {
+    for (name, time) in [
+        ("2026-02-05T143022Z-replaced", TIME),
+        ("2099-01-01T000000Z", "2099-01-01T00:00:00Z"),
+    ] {
+        let world = world();
+        world.backup_at(&world.backups().join(backup_name(name)), 3, time);
+        let restore = world.cmd("vpo-library").args(["restore", "--yes", "latest"]);
+        restore
+            .run()
+            .fails(20, &["there are only safety backups, or ones dated in the future, in"]);
+    }
 }
 
 /// quick_check looks neither at references nor at indexes: what only the full check finds was so in the library.

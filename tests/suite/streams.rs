@@ -1,6 +1,7 @@
 //! Outputs that would be inputs, success that nobody received, FIFOs, and what a program inherits.
 
 use std::fs::File;
+use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -65,6 +66,22 @@ fn the_facts_never_replace_what_is_read() {
     }
 }
 
+/// The pages were written over the facts, or after them, and that was a success.
+#[test]
+fn the_facts_are_not_where_the_pages_go() {
+    let world = World::new();
+    world.default_library();
+    for name in ["new.db", "/dev/stdout"] {
+        let out = File::create(world.path("new.db")).unwrap();
+        let snapshot = world.cmd("vpo-snapshot").args(["--stats", name]).stdout(out);
+        snapshot
+            .run()
+            .fails(2, &["--stats", "and the output are the same file"])
+            .hint();
+        assert_eq!(read(world.path("new.db")), b"");
+    }
+}
+
 /// The file of `--stats` was readable for everybody.
 #[test]
 fn the_facts_are_private() {
@@ -90,7 +107,8 @@ fn the_facts_are_private() {
     }
 }
 
-/// Nothing is written into an input, whatever way standard output came to be it.
+/// Nothing is written into an input, whatever way standard output came to be it. Nor into a library that a command only
+/// knows by `--db`: `vpo-library verify >> library.db` wrote its report there, and into its log.
 #[test]
 fn standard_output_is_never_an_input() {
     let world = World::new();
@@ -103,7 +121,7 @@ fn standard_output_is_never_an_input() {
     let (library, backup) = (world.library(), world.backups().join(NAME));
     let (archive, facts) = (world.path("a.tar.gz"), world.path("facts"));
     let database = world.path("x.db");
-    let cases: [(&str, &[&str], &Path); 18] = [
+    let cases: [(&str, &[&str], &Path); 22] = [
         ("vpo-snapshot", &[], &library),
         ("vpo-pack", &["--stats", "facts"], &facts),
         ("vpo-verify", &["a.tar.gz"], &archive),
@@ -121,6 +139,10 @@ fn standard_output_is_never_an_input() {
         ("vpo-library", &["verify"], &backup),
         ("vpo-library", &["verify", "a.tar.gz"], &archive),
         ("vpo-library", &["backups"], &backup),
+        ("vpo-library", &["backups"], &library),
+        ("vpo-library", &["diff", "a.tar.gz", "x.db"], &library),
+        ("vpo-library", &["verify"], &library),
+        ("vpo-library", &["prune", "--keep-last", "1"], &library),
         ("vpo-library", &["verify", "-"], &archive),
     ];
     let renamed = world.path("vpo-library-a.tar.gz");
@@ -173,7 +195,7 @@ fn a_named_output_is_never_an_input() {
     unchanged(&world.home(), || backup.run()).fails(2, &["--output 'lib.tar.gz' and"]);
 }
 
-/// `--log lib.db` and `--log x.tar.gz` appended a line to them.
+/// `--log lib.db` and `--log x.tar.gz` appended a line to them; that of a verify or a prune still went into the library.
 #[test]
 fn the_log_is_never_what_a_run_reads_or_makes() {
     let world = World::new();
@@ -185,7 +207,9 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
     let mut cases = Vec::new();
     for file in names_of_the_library(&world) {
         cases.push((&["backup"][..], file.clone()));
-        cases.push((&["restore", "--yes", "a.tar.gz"], file));
+        cases.push((&["restore", "--yes", "a.tar.gz"], file.clone()));
+        cases.push((&["verify"], file.clone()));
+        cases.push((&["prune", "--keep-last", "1"], file));
     }
     cases.extend([
         (&["backup", "-o", "new.tar.gz"][..], world.path("new.tar.gz")),
@@ -215,6 +239,13 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
             unchanged(&root, || cmd.run()).fails(2, &["the log", "are the same file"]);
         }
     }
+    // The line came after the archive, which was no backup any more.
+    write(world.path("out.tar.gz"), b"");
+    let backup = world
+        .cmd("vpo-library")
+        .args(["backup", "-o", "-", "--log", "out.tar.gz"]);
+    let backup = backup.stdout(opened(&world.path("out.tar.gz")));
+    unchanged(&root, || backup.run()).fails(2, &["the log", "are the same file"]);
     // A log may lie beside the backups.
     for command in ["backup", "verify"] {
         let cmd = world.cmd("vpo-library").args([command, "--log", "~/.vpo/backups/log"]);
@@ -397,6 +428,27 @@ fn a_fifo_without_a_reader() {
         let snapshot = world.cmd("vpo-snapshot").args(["--stats", "fifo"]);
         snapshot.closed_stdout().run().ended_silently();
     }
+}
+
+/// A run that had done its work waited for ever for somebody to read its line, and was deaf to signals.
+#[test]
+fn a_log_that_nobody_reads() {
+    let world = World::new();
+    world.default_library();
+    world.tool("mkfifo").arg("fifo").run().ok();
+    let backup = || world.cmd("vpo-library").args(["backup", "-q", "--log", "fifo"]);
+    let out = backup().run().ok();
+    assert!(
+        out.stderr.contains("warning: cannot write the log 'fifo'"),
+        "{}",
+        out.stderr
+    );
+    // With a reader it is as good as a file.
+    let mut reader = File::options().read(true).write(true).open(world.path("fifo")).unwrap();
+    backup().run().silent();
+    let mut line = [0; 9];
+    reader.read_exact(&mut line).unwrap();
+    assert_eq!(&line, b"{\"time\":\"");
 }
 
 /// The two waits for each other end: one opens the FIFO before the first page, the other one read that before it.

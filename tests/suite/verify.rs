@@ -555,7 +555,7 @@ fn a_safety_backup_stays_one() {
     let json = world.cmd("vpo-ls-backups").args(["--json", "d"]).run().silent().json();
     assert_eq!(json["backups"][0]["replaced"], true);
     let latest = world.cmd("vpo-library").args(["--backup-dir", "d", "verify", "latest"]);
-    latest.run().fails(20, &["no backups"]);
+    latest.run().fails(20, &["there are only safety backups"]);
     let replaced = world
         .cmd("vpo-library")
         .args(["--backup-dir", "d", "verify", "replaced"]);
