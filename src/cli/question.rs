@@ -186,7 +186,7 @@ fn fate(plan: &Plan, safety_directory: Option<&Path>, width: usize) -> Vec<Strin
             let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
             ("The library as it is now will be kept in", escape_path(&directory))
         }
-        (_, None) => ("The library as it is now will NOT be kept.", String::new()),
+        (_, None) => ("The library as it is now will NOT be kept", String::new()),
     };
     let room = width.saturating_sub(INDENT);
     let mut lines = fold(fate, room);

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::pipeline::{Ends, Program, run};
-use super::{CommonOptions, meant};
-use crate::cli::{self, Reported};
+use super::{CommonOptions, meant, require_there};
+use crate::cli::{self, CommandLine, Reported};
 
 /// The options of `diff`.
 #[derive(Clone, Debug, Default)]
@@ -30,9 +30,13 @@ pub fn diff(common: &CommonOptions, options: &DiffOptions) -> anyhow::Result<u8>
         Some(new) => line().path(old).word(new.as_os_str()),
         None => line().path(old),
     };
-    let old = meant(common, old, &again)?.path;
+    let there = |operand: &Path, again: &dyn Fn(&Path) -> CommandLine| {
+        let path = meant(common, operand, again)?.path;
+        require_there(common, operand, &path).map(|()| path)
+    };
+    let old = there(old, &again)?;
     let new = match &options.new {
-        Some(new) => meant(common, new, &|new| line().path(&old).path(new))?.path,
+        Some(new) => there(new, &|new| line().path(&old).path(new))?,
         None => common.library()?,
     };
     let mut args: Vec<OsString> = common.passed_on(true);

@@ -22,6 +22,7 @@ pub use restore::{RestoreOptions, restore};
 pub use verify::{VerifyOptions, backups, verify};
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,6 +143,27 @@ fn meant(common: &CommonOptions, operand: &Path, again: &dyn Fn(&Path) -> Comman
         Some(selector) => selected(common, &selector, &backups, operand, again),
         None => Err(none_of(common, operand, &directory, &backups)),
     }
+}
+
+/// Makes sure that there is a file at `path`, which `operand` means; or standard input.
+///
+/// # Errors
+/// [`Kind::NotFound`].
+fn require_there(common: &CommonOptions, operand: &Path, path: &Path) -> anyhow::Result<()> {
+    match path.metadata() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path != Path::new("-") => {}
+        // What else is wrong with it is said by whoever opens it.
+        _ => return Ok(()),
+    }
+    let near = operand
+        .to_str()
+        .and_then(|word| cli::nearest(word, ["latest", "replaced"]));
+    let hint = match near {
+        Some(word) => format!("did you mean '{word}'?"),
+        None => common.line().arg("backups").after("to see what is there"),
+    };
+    let message = format!("'{}' does not exist", path.display());
+    Err(Kind::NotFound.because(message).hint(hint).into())
 }
 
 /// The backups in `directory`; none where there is no such directory.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::choice::ask_which;
 use super::pipeline::{Ends, Program, run};
-use super::{CommonOptions, Log, Meant, meant};
+use super::{CommonOptions, Log, Meant, meant, require_there};
 use crate::archive::{TailMetadata, read_tail};
 use crate::cli::{self, CommandLine, Reported};
 use crate::failure::Kind;
@@ -35,6 +35,9 @@ pub fn restore(common: &CommonOptions, options: &RestoreOptions, log: &mut Log) 
     log.library(&library);
     let Meant { path, older } = choose(common, options)?;
     log.backup(&path);
+    if let Some(operand) = &options.backup {
+        require_there(common, operand, &path)?;
+    }
     note_archive(&path, log);
     let ends = Ends {
         // On a terminal it may have to ask.

@@ -178,7 +178,7 @@ fn the_comparison_goes_on_beside_the_question() {
 fn what_becomes_of_the_library() {
     let world = world();
     let kept = |path: &std::path::Path| format!("  The library as it is now will be kept in {}", path.display());
-    let not = "  The library as it is now will NOT be kept.".to_owned();
+    let not = "  The library as it is now will NOT be kept".to_owned();
     let restore = || world.cmd("vpo-unpack-restore");
     let wrapper = || world.cmd("vpo-library").arg("restore");
     for (cmd, expected) in [

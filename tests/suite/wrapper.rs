@@ -1083,7 +1083,13 @@ fn which_backup_is_meant() {
         ),
     ] {
         let out = vpo(&world, &["restore", "--yes", operand]).fails(20, &[needle]);
+        assert!(out.hint().ends_with(" backups"), "{}", out.stderr);
         assert_eq!(out.stdout, b"");
+    }
+    // It was told only that there is no such file.
+    for command in ["restore", "diff"] {
+        let out = vpo(&world, &[command, "lastest"]).fails(20, &["'lastest' does not exist"]);
+        assert_eq!(out.hint(), "did you mean 'latest'?");
     }
     // The listing's order is that of `latest`.
     let listed = vpo(&world, &["backups", "--json"]).ok().json();
