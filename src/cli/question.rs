@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use super::report::note;
 use super::streams::ask_meanwhile;
@@ -13,6 +13,7 @@ use super::text::{columns, escape, escape_path, fold, lines_of};
 use crate::database::{Facts, Source};
 use crate::failure::Kind;
 use crate::library::{Counts, Plan, Target};
+use crate::signals;
 use crate::size::{grouped, human};
 use crate::time::Time;
 
@@ -24,8 +25,9 @@ const INDENT: usize = "  ".len();
 /// completed afterwards.
 const MOMENT: Duration = Duration::from_millis(200);
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often the answer is looked for until the comparison has ended.
+/// How often the answer is looked for until the comparison has ended, and when it has to: it keeps others from the library.
 const TICK: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Warns where VPO will have something to do after the restore, or where the library is not one any more.
 pub fn warn(plan: &Plan) {
@@ -65,24 +67,32 @@ pub fn confirm(plan: &Plan, archive: &Path, safety_directory: Option<&Path>) -> 
         lines.push("Replace it? [y/N] ".into());
         lines.join("\n")
     };
-    let patience = if is_capable() { MOMENT } else { PATIENCE };
-    let compared = plan.comparing.as_ref().map(|comparing| comparing.counts(patience));
-    let unfinished = match compared {
-        Some(Err(RecvTimeoutError::Timeout)) if is_capable() => plan.comparing.as_ref(),
+    // On macOS nobody can look whether /dev/tty has input, poll(2), "BUGS".
+    let completes = cfg!(target_os = "linux") && is_capable();
+    let comparing = plan.comparing.as_ref();
+    let compared = comparing.map(|comparing| comparing.counts(if completes { MOMENT } else { PATIENCE }));
+    let unfinished = comparing.filter(|_| completes && compared == Some(Err(RecvTimeoutError::Timeout)));
+    if let (Some(comparing), None) = (comparing, unfinished) {
+        comparing.give_up();
+    }
+    let change_now = match (&plan.target, unfinished) {
+        (Target::Library(_), Some(_)) => Some("the files are being compared".into()),
+        (Target::Library(_), None) => Some(change(compared.and_then(Result::ok))),
         _ => None,
     };
-    let change_now = match (unfinished, &plan.target) {
-        (Some(_), _) => Some("the files are being compared".into()),
-        (None, Target::Library(_)) => Some(change(compared.and_then(Result::ok))),
-        (None, _) => None,
-    };
     let first = end(change_now);
+    let begun = Instant::now();
     let completion = || {
         let Some(comparing) = unfinished else {
             return ControlFlow::Break(None);
         };
+        if begun.elapsed() > LONGEST {
+            comparing.give_up();
+        }
         match comparing.counts(TICK) {
             Err(RecvTimeoutError::Timeout) => ControlFlow::Continue(()),
+            // It broke off, and this is no question any more.
+            _ if signals::pending().is_some() => ControlFlow::Break(None),
             compared => ControlFlow::Break(Some(back_over(&first) + &end(Some(change(compared.ok()))))),
         }
     };
@@ -159,7 +169,7 @@ fn change(counts: Option<Counts>) -> String {
         changed,
     }) = counts
     else {
-        return "not known: the files were not compared in time".into();
+        return "not known: the files were not compared".into();
     };
     if (added, removed, changed) == (0, 0, 0) {
         return "none: both know the same of the same files".into();

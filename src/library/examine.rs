@@ -149,11 +149,21 @@ impl Comparing {
     pub fn counts(&self, patience: Duration) -> Result<Counts, RecvTimeoutError> {
         self.counts.recv_timeout(patience)
     }
+
+    /// Ends it soon: nobody wants the counts any more, and its lock may keep others waiting.
+    pub fn give_up(&self) {
+        self.enough.store(true, Ordering::Relaxed);
+    }
+
+    /// True if it has the library open no more.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
 }
 
 impl Drop for Comparing {
     fn drop(&mut self) {
-        self.enough.store(true, Ordering::Relaxed);
+        self.give_up();
         if let Some(thread) = self.thread.take() {
             // It has told all that it has to tell.
             let _ = thread.join();

@@ -131,8 +131,13 @@ pub fn restore(
     let input = std::mem::replace(&mut request.input, Box::new(io::empty()));
     let staged = stage(input, &place, beside, request.resources.threads)?;
     (request.watch)(Step::Checking);
-    let in_use = request.asks && library_exists(&path)? && is_in_use(&path)?;
+    let asks_whether_in_use = || Ok::<_, anyhow::Error>(request.asks && library_exists(&path)? && is_in_use(&path)?);
+    let mut in_use = asks_whether_in_use()?;
     let mut looked = examine(&staged, &path, &request, request.asks && !in_use)?;
+    // Or whoever came meanwhile. To ask drops the lock of the comparison.
+    if !in_use && looked.comparing.as_ref().is_none_or(Comparing::has_ended) {
+        in_use = asks_whether_in_use()?;
+    }
     if in_use {
         // Whoever had it open may have changed what the question is about.
         wait_until_free(&path, &request)?;

@@ -1,5 +1,7 @@
 //! What a person reads before a library is replaced.
 
+use rustix::process::Signal;
+
 use crate::support::*;
 
 /// Starts it on a terminal, answers no, and gives the question as lines.
@@ -169,6 +171,37 @@ fn the_comparison_goes_on_beside_the_question() {
         let rest = rest.join().unwrap();
         assert!(!rest.contains("change:"), "{rest:?}");
         same_content("restored", &dump(&world.library()), &backup);
+        world.clean();
+    }
+}
+
+/// A signal ends the comparison, too: it was told as one that failed, in a question that nobody asked any more.
+#[test]
+fn a_signal_while_the_files_are_compared() {
+    let world = World::new();
+    // Without an index, and with numbers that are texts, each file is looked for among all tracks.
+    sqlite(
+        &world.library(),
+        "CREATE TABLE _meta (key TEXT, value TEXT);
+         INSERT INTO _meta VALUES ('schema_version', '27');
+         CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT, size_bytes INTEGER);
+         CREATE TABLE tracks (file_id TEXT, track_index INTEGER);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000)
+           INSERT INTO files SELECT i, 'file ' || i, 1 FROM n;
+         INSERT INTO tracks SELECT id, 0 FROM files",
+    );
+    write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
+    for _ in 0..5 {
+        let cmd = world.cmd("vpo-unpack-restore").arg("a.tar.gz").env("TERM", "xterm");
+        let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
+        terminal.resize(120);
+        let running = cmd.start();
+        let question = terminal.wait_for("[y/N] ");
+        assert!(question.contains("change: the files are being compared"), "{question}");
+        running.signal(Signal::TERM);
+        let rest = std::thread::spawn(|| terminal.rest());
+        running.finish().ended_by(15);
+        assert_eq!(rest.join().unwrap(), "");
         world.clean();
     }
 }
