@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, fstat};
@@ -14,7 +14,7 @@ use crate::failure::Kind;
 /// As many symbolic links as Linux follows (path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
-/// An ordinary file, whatever its name.
+/// An ordinary file or a pipe, whatever its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// One that exists.
@@ -29,22 +29,22 @@ pub enum Identity {
 }
 
 impl Identity {
-    /// The file behind a descriptor; `None` for a pipe, a terminal or a device, where nothing can be overwritten.
+    /// The file behind a descriptor; `None` for a terminal, a device or a socket, where nothing can be overwritten and what
+    /// two write does not mix.
     pub fn of(file: impl AsFd) -> Option<Self> {
         let stat = fstat(file).ok()?;
-        FileType::from_raw_mode(stat.st_mode)
-            .is_file()
-            .then_some(Identity::File {
-                device: stat.st_dev as u64,
-                inode: stat.st_ino as u64,
-            })
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        (kind.is_file() || kind.is_fifo()).then_some(Identity::File {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+        })
     }
 
     /// The file that opening `path` would open or create; `None` as for [`Identity::of`], and for anything that can't
     /// be opened.
     pub fn at(path: &Path) -> Option<Self> {
         match path.metadata() {
-            Ok(meta) => meta.is_file().then_some(Identity::File {
+            Ok(meta) => (meta.is_file() || meta.file_type().is_fifo()).then_some(Identity::File {
                 device: meta.dev(),
                 inode: meta.ino(),
             }),

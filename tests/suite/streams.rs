@@ -246,6 +246,12 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
         .args(["backup", "-o", "-", "--log", "out.tar.gz"]);
     let backup = backup.stdout(opened(&world.path("out.tar.gz")));
     unchanged(&root, || backup.run()).fails(2, &["the log", "are the same file"]);
+    // Into a pipe, too.
+    let backup = world
+        .cmd("vpo-library")
+        .args(["backup", "-o", "-", "--log", "/dev/stdout"]);
+    let out = unchanged(&root, || backup.run()).fails(2, &["the log '/dev/stdout'", "are the same file"]);
+    assert_eq!(out.stdout, b"");
     // A log may lie beside the backups.
     for command in ["backup", "verify"] {
         let cmd = world.cmd("vpo-library").args([command, "--log", "~/.vpo/backups/log"]);
