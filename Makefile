@@ -36,7 +36,7 @@ test: toolchain
 test-large: toolchain
 	cargo test --locked --release --test suite -- --ignored large --test-threads=1
 
-# Every kill point, failing call and flipped bit, where 'make test' takes samples: a quarter of an hour on two cores.
+# Every kill point, failing call and flipped bit, where 'make test' takes samples: 23 minutes on two cores.
 test-exhaustive: toolchain
 	VPO_TEST_EXHAUSTIVE=1 RUST_TEST_THREADS=$(TEST_THREADS) cargo test --locked --test faults -- --nocapture
 
