@@ -298,7 +298,8 @@ fn bombs() {
     let world = World::new();
     world.default_library();
     let db = tiny_database();
-    let zeros = |mib: usize| {
+    let mib: u32 = if exhaustive() { 1024 } else { 256 };
+    let zeros = |mib: u32| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&entry("library.db", &db)).unwrap();
         encoder.write_all(&ending(&plain_metadata(&db))).unwrap();
@@ -307,11 +308,11 @@ fn bombs() {
         }
         encoder.finish().unwrap()
     };
-    refused(&world, "a gibibyte of zeros at the end", &zeros(1024), "endless zeros");
+    refused(&world, "zeros at the end", &zeros(mib), "endless zeros");
     // A header that lies, and content to match it: no database begins with zeros.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(&header("library.db", 2 << 30, |_| {})).unwrap();
-    for _ in 0..1024 {
+    for _ in 0..mib {
         encoder.write_all(&[0; MIB]).unwrap();
     }
     refused(
@@ -321,7 +322,6 @@ fn bombs() {
         "does not begin as a SQLite database",
     );
     // A header that tells the truth: the page count is that of the zeros, so that all of them are unpacked.
-    let mib: u32 = if exhaustive() { 1024 } else { 512 };
     let whole = |front: &[u8]| {
         let size = u64::from(mib) << 20;
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -338,7 +338,7 @@ fn bombs() {
     };
     let mut front = db.clone();
     front[28..32].copy_from_slice(&(mib << 11).to_be_bytes());
-    let mut cases = vec![("zeros behind a database, half a gibibyte or more", front.clone())];
+    let mut cases = vec![("zeros after a database", front.clone())];
     if exhaustive() {
         cases.push(("a gibibyte of zeros behind a header", front[..100].to_vec()));
     }
