@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, getuid, kill_process};
 
 use crate::support::place::{Place, wait};
-use crate::support::{dump, has_tools, wait_until};
+use crate::support::{dump, has_tools, wait_until, write_executable};
 
 /// A machine that the shell of the place reaches as `ssh nas`.
 struct Nas {
@@ -43,15 +43,16 @@ impl Nas {
                 ssh-keygen -q -t ed25519 -N '' -f key
                 cp key.pub authorized_keys")
             .ok();
-        place.write_executable(
+        write_executable(
             &root.join("session"),
-            &format!(
+            format!(
                 "#!/bin/sh\nHOME={home}; TMPDIR={tmp}; PATH={bin}:$PATH; LC_ALL=C.UTF-8\n\
                  export HOME TMPDIR PATH LC_ALL\ncd; echo $PPID >>../sessions\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
                 home = home.display(),
                 tmp = root.join("tmp").display(),
                 bin = root.join("bin").display(),
-            ),
+            )
+            .as_bytes(),
         );
         // sshd wants this directory when root starts it; its own service makes it just so.
         if getuid().is_root() {

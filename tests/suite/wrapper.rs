@@ -464,7 +464,7 @@ fn the_programs_are_found_beside_it_and_then_on_path() {
     tiny(&world.library());
     let alone = world.path("bin/vpo-library");
     std::fs::create_dir(world.path("bin")).unwrap();
-    std::fs::copy(executable("vpo-library"), &alone).unwrap();
+    write_executable(&alone, &read(executable("vpo-library")));
     let out = world.cmd(alone.to_str().unwrap()).arg("backup").run().exits(40);
     assert!(out.stderr.contains("vpo-snapshot"), "{}", out.stderr);
     let dir = Path::new(executable("vpo-snapshot")).parent().unwrap();
@@ -475,12 +475,10 @@ fn the_programs_are_found_beside_it_and_then_on_path() {
         .run()
         .ok();
     // Those beside it come first.
-    write(
-        world.path("bin/vpo-snapshot"),
+    write_executable(
+        &world.path("bin/vpo-snapshot"),
         b"#!/bin/sh\necho 'vpo-snapshot: no: it is me' >&2\nexit 43\n",
     );
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(world.path("bin/vpo-snapshot"), std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:/usr/bin:/bin", dir.display());
     let out = world
         .cmd(alone.to_str().unwrap())

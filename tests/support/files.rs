@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 #[track_caller]
 pub fn read(path: impl AsRef<Path>) -> Vec<u8> {
@@ -15,6 +17,21 @@ pub fn read(path: impl AsRef<Path>) -> Vec<u8> {
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) {
     let path = path.as_ref();
     std::fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Makes a program of these bytes. Another process writes the file: a child that some other test starts just then inherits
+/// what this process has open, until its own exec, and a file that anybody has open for writing can't be run ("Text file
+/// busy").
+#[track_caller]
+pub fn write_executable(path: &Path, bytes: &[u8]) {
+    let mut sh = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    sh.stdin.take().unwrap().write_all(bytes).unwrap();
+    assert!(sh.wait().unwrap().success(), "{}", path.display());
 }
 
 pub fn mode(path: &Path) -> u32 {

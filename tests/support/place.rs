@@ -1,13 +1,14 @@
 //! A home of its own, with a library in it, and a shell that finds the programs there.
 
 use std::io::Read;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::database::{dump, make, sqlite};
+use super::files::write_executable;
 use super::machine::SYSTEM_PATH;
 use super::process::{PROGRAMS, collect, executable, patience};
 use super::world::no_temporary_files;
@@ -108,12 +109,7 @@ impl Place {
 
     /// Adds a program to those that the shell finds first.
     pub fn add_program(&self, name: &str, script: &str) {
-        self.write_executable(&self.root.join("bin").join(name), script);
-    }
-
-    pub fn write_executable(&self, path: &Path, script: &str) {
-        std::fs::write(path, script).unwrap();
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        write_executable(&self.root.join("bin").join(name), script.as_bytes());
     }
 
     pub fn make_library(&self, path: &Path, files: u64) -> Facts {
