@@ -208,13 +208,14 @@ struct Job {
 impl Job {
     fn compress(&mut self, deflater: &mut Deflater, copier: &mut Copier) {
         (self.length, self.reused) = (0, 0);
-        for (i, block) in self.data.chunks(BLOCK_SIZE).enumerate() {
-            // The buffer only ever grows, so that it need not be zeroed again.
-            let bound = self.length + deflater.bound(block.len());
-            if self.members.len() < bound {
-                self.members.resize(bound, 0);
-            }
-            let member = &mut self.members[self.length..bound];
+        let blocks = self.data.chunks(BLOCK_SIZE);
+        let bound = blocks.clone().map(|block| deflater.bound(block.len())).sum();
+        if self.members.len() < bound {
+            // Not resized: memory that comes zeroed from the system is only touched where something is written.
+            self.members = vec![0; bound];
+        }
+        for (i, block) in blocks.enumerate() {
+            let member = &mut self.members[self.length..][..deflater.bound(block.len())];
             let earlier = self.earlier.as_ref();
             let copied = earlier.and_then(|earlier| copier.copy(earlier, i, block, member));
             self.reused += u32::from(copied.is_some());
@@ -263,8 +264,11 @@ impl<W: Write> Blocks<W> {
     }
 
     fn spare(&mut self) -> &mut [u8] {
-        // A new buffer is zeroed once; a used one still has its length, unless it held short blocks.
-        self.current.data.resize(JOB_SIZE, 0);
+        // A used buffer still has its length, unless it held short blocks.
+        match self.current.data.capacity() {
+            0 => self.current.data = vec![0; JOB_SIZE],
+            _ => self.current.data.resize(JOB_SIZE, 0),
+        }
         &mut self.current.data[self.filled..]
     }
 
