@@ -14,7 +14,7 @@ use crate::support::*;
 use crate::{chosen, exhaustive, figures, spread};
 
 /// How many steps of each pair are tried in a sampled run.
-const SAMPLE: usize = 3;
+const SAMPLE: usize = 2;
 
 /// A library to be made.
 #[derive(Clone, Copy)]
@@ -438,9 +438,9 @@ fn pairs() -> impl Iterator<Item = Pair> {
     all.map(|(name, wal, old, new)| Pair::of(name, wal, old, new))
 }
 
-/// All of them, or in a sampled run every third from `first` on: of both journal modes, for these take turns.
+/// All of them, or in a sampled run every fifth from `first` on: of both journal modes, for these take turns.
 fn chosen_pairs(first: usize) -> impl Iterator<Item = Pair> {
-    let (first, step) = if exhaustive() { (0, 1) } else { (first, 3) };
+    let (first, step) = if exhaustive() { (0, 1) } else { (first, 5) };
     pairs().skip(first).step_by(step)
 }
 
@@ -476,7 +476,7 @@ fn restored(pair: &Pair) {
 /// query finds the new content, whatever was in the cache.
 #[test]
 fn beside_an_idle_connection() {
-    for pair in pairs() {
+    for pair in chosen_pairs(2) {
         let name = &pair.name;
         let mut idle = Peer::open(&pair.world.library());
         // What it has read is in its cache.

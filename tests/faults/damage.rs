@@ -333,7 +333,7 @@ fn a_cut_archive_is_marked_in_the_listing() {
     let last = blocks(&archive).pop().unwrap();
     // How many blocks there are is vpo-verify's to find out: the number of the last one is not looked at.
     let number = last.start + 28..last.start + 32;
-    for bit in chosen(archive.len() * 8, 1500) {
+    for bit in chosen(archive.len() * 8, 800) {
         let mut bad = archive.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         write(&path, &bad);
@@ -381,7 +381,7 @@ fn plain_archives_are_unchanged_or_refused() {
     }
     for (what, archive) in archives {
         assert_eq!(judge(&archive).expect(what), db, "{what}");
-        let bits = chosen(archive.len() * 8, 6000);
+        let bits = chosen(archive.len() * 8, 3000);
         let lengths = (0..archive.len()).collect();
         unchanged_or_refused(what, &archive, bits, lengths);
     }

@@ -117,7 +117,7 @@ fn tail(path: &std::path::Path, bytes: &[u8], full: Option<&Metadata>) -> Option
 }
 
 fn length() -> Duration {
-    Duration::from_secs(if exhaustive() { 60 } else { 2 })
+    Duration::from_secs(if exhaustive() { 60 } else { 1 })
 }
 
 #[test]

@@ -33,14 +33,12 @@ pub fn chosen(end: usize, sample: usize) -> Vec<usize> {
     }
 }
 
-/// About `sample` of the numbers below `end`, spread evenly, with the first and the last.
+/// So many of the numbers below `end`, spread evenly: the middles of equal parts.
 pub fn spread(end: usize, sample: usize) -> Vec<usize> {
     if end <= sample {
         return (0..end).collect();
     }
-    let mut chosen: Vec<usize> = (0..sample).map(|i| i * (end - 1) / (sample - 1).max(1)).collect();
-    chosen.dedup();
-    chosen
+    (0..sample).map(|i| (2 * i + 1) * end / (2 * sample)).collect()
 }
 
 /// A line of figures, past the capture of the test runner.

@@ -107,7 +107,7 @@ fn nights(place: &Place, count: u32) -> Vec<String> {
 #[test]
 fn old_backups_go() {
     let place = Place::with_library();
-    let all = nights(&place, 500);
+    let all = nights(&place, 400);
     let left = || {
         place
             .sh("ls .vpo/backups")
@@ -118,7 +118,7 @@ fn old_backups_go() {
     };
     let dry = "vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
     let shown = place.readme(dry).ok();
-    assert!(shown.contains(" of 500 to remove, "), "{shown}");
+    assert!(shown.contains(" of 400 to remove, "), "{shown}");
     let dry = "vpo-library prune --dry-run --keep-daily 7 --keep-weekly 5 \\
                    --keep-monthly 12";
     assert_eq!(place.manual(dry).ok(), shown);
@@ -130,7 +130,7 @@ fn old_backups_go() {
     // 7 days, 3 or 4 weeks before them, and 8 to 12 months before these.
     let kept = left();
     assert!((18..=23).contains(&kept.len()), "{kept:?}");
-    assert_eq!(kept[kept.len() - 7..], all[493..]);
+    assert_eq!(kept[kept.len() - 7..], all[393..]);
 
     let why = place.manual("vpo-ls-backups --keep-daily 7 --keep-weekly 5").ok();
     assert!(why.contains("  newest, daily, weekly\n"), "{why}");

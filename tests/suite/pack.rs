@@ -69,7 +69,7 @@ fn the_format_is_the_one_described() {
 #[test]
 fn the_same_input_gives_the_same_bytes() {
     let world = World::new();
-    world.make_library(&files(1500));
+    world.make_library(&files(800));
     let database = read(world.library());
     let stats = world.path("stats");
     world.cmd("vpo-snapshot").arg("--stats").arg(&stats).run().silent();
@@ -118,7 +118,7 @@ fn the_same_input_gives_the_same_bytes() {
 #[test]
 fn every_level_is_a_whole_archive() {
     let world = World::new();
-    world.make_library(&files(500));
+    world.make_library(&files(200));
     let database = read(world.library());
     let mut sizes = Vec::new();
     for level in 0..=12 {
@@ -165,7 +165,7 @@ fn the_time_is_now_where_none_is_given() {
 fn output_leaves_before_the_input_has_come() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(32 << 20),
+        size: Size::Bytes(16 << 20),
         ..Sample::default()
     });
     let database = read(world.library());
@@ -186,7 +186,7 @@ fn output_leaves_before_the_input_has_come() {
                 archive.lock().unwrap().extend_from_slice(&piece[..n]);
             }
         });
-        let (head, tail) = database.split_at(24 << 20);
+        let (head, tail) = database.split_at(12 << 20);
         running.feed(head);
         // With a quarter of the database still to come.
         wait_until("a megabyte of output", || arrived.lock().unwrap().len() > 1 << 20);

@@ -100,24 +100,20 @@ fn rules_that_are_broken_or_unknown_are_not_damage() {
 }
 
 /// A text of 40 MB under a CHECK was backed up and verified, but nothing could be restored over it: the limit of memory that
-/// is for a hostile archive was the process's. One of 110 MB was "damaged: string or blob too big".
+/// is for a hostile archive was the process's. One of 110 MB, which is tried here, was "damaged: string or blob too big".
 #[test]
 fn long_values_are_not_damage() {
-    for mb in [40, 110] {
-        let world = world(|library| {
-            sqlite(
-                library,
-                &format!(
-                    "CREATE TABLE notes (text TEXT CHECK (length(upper(text)) > 0));
-                     INSERT INTO notes SELECT replace(hex(zeroblob({mb}000000 / 2)), '0', 'x')"
-                ),
-            );
-        });
-        let archive = world.archive_of(&world.library());
-        world.verify(&archive).ok();
-        restore(&world, &[]).ok();
-        assert_eq!(names(&world.home().join(".vpo")), ["library.db"]);
-    }
+    let world = world(|library| {
+        sqlite(
+            library,
+            "CREATE TABLE notes (text TEXT CHECK (length(upper(text)) > 0));
+             INSERT INTO notes SELECT replace(hex(zeroblob(110000000 / 2)), '0', 'x')",
+        );
+    });
+    let archive = world.archive_of(&world.library());
+    world.verify(&archive).ok();
+    restore(&world, &[]).ok();
+    assert_eq!(names(&world.home().join(".vpo")), ["library.db"]);
 }
 
 /// A foreign database was moved aside, because its columns have other names than VPO's.
@@ -152,7 +148,8 @@ fn too_little_memory_is_not_damage() {
         make(&files(4000), library);
     });
     write(world.path("good.tar.gz"), &world.archive_of(&world.library()));
-    let before = read(world.library());
+    let bytes = read(world.library());
+    let before = dump(&world.library());
     let (mut short, mut enough) = (0, 0);
     for mib in (8..24).chain([28, 39]) {
         let limited = |program: &str| {
@@ -191,7 +188,9 @@ fn too_little_memory_is_not_damage() {
         // A program that was ended for want of memory may leave side files, but nothing is moved.
         let left = names(&world.home().join(".vpo"));
         assert!(left.iter().all(|name| !name.contains("replaced")), "{left:?}");
-        same_content("the library", &dump(&world.library()), &dump_bytes(&before));
+        if read(world.library()) != bytes || left.len() > 1 {
+            same_content("the library", &dump(&world.library()), &before);
+        }
     }
     // Or nothing was tried.
     assert!(short > 0 && enough > 0, "{short} {enough}");

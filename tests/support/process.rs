@@ -35,7 +35,7 @@ pub(super) fn patience() -> Duration {
     Duration::from_secs(PATIENCE.load(Ordering::Relaxed))
 }
 
-/// The executable of one of the programs; any other name is looked for on PATH.
+/// The executable of one of the programs; any other name as it is.
 pub fn executable(program: &str) -> &str {
     match program {
         "vpo-snapshot" => env!("CARGO_BIN_EXE_vpo-snapshot"),

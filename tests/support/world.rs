@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::database::{files, make};
-use super::files::{tree, write};
+use super::files::write;
 use super::output::Output;
 use super::process::{Cmd, executable, pipeline};
 use crate::generate::{Facts, Sample};
@@ -12,6 +12,18 @@ use crate::generate::{Facts, Sample};
 /// The time of backups where a test does not care, and as it is in their names.
 pub const TIME: &str = "2026-02-05T14:30:22Z";
 pub const NAME: &str = "vpo-library-2026-02-05T143022Z.tar.gz";
+
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// Where on that path a program is. With a PATH of the child's own to search, [`Command`] would fork(2) this process with
+/// all its memory instead of posix_spawn(3), thousands of times: a fifth of the time of the fault tests.
+fn located(program: &str) -> PathBuf {
+    if program.contains('/') {
+        return program.into();
+    }
+    let mut places = PATH.split(':').map(|dir| Path::new(dir).join(program));
+    places.find(|path| path.exists()).unwrap_or_else(|| program.into())
+}
 
 /// A home of its own, in a place with a name that is hard on whoever builds URIs or shell lines of it.
 pub struct World {
@@ -55,13 +67,13 @@ impl World {
 
     /// A program, with the environment pinned.
     pub fn cmd(&self, program: &str) -> Cmd {
-        let mut command = Command::new(executable(program));
+        let mut command = Command::new(located(executable(program)));
         command
             .env_clear()
             .env("HOME", self.home())
             .env("TMPDIR", self.scratch())
             .env("TZ", "XXX-05:45")
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+            .env("PATH", PATH)
             .env("LC_ALL", "C.UTF-8")
             .current_dir(self.path(""));
         Cmd::new(program, command)
@@ -130,10 +142,14 @@ impl Drop for World {
 /// No temporary file is left anywhere below `dir`.
 #[track_caller]
 pub(super) fn no_temporary_files(dir: &Path) {
-    let temporary = |path: &PathBuf| {
-        path.file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(".vpo-"))
-    };
-    let left: Vec<_> = tree(dir).into_keys().filter(temporary).collect();
-    assert!(left.is_empty(), "left behind: {left:?}");
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap()) {
+            let temporary = entry.file_name().to_string_lossy().starts_with(".vpo-");
+            assert!(!temporary, "left behind: {:?}", entry.path());
+            if entry.file_type().unwrap().is_dir() {
+                dirs.push(entry.path());
+            }
+        }
+    }
 }
