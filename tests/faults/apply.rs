@@ -446,7 +446,7 @@ fn chosen_pairs(first: usize) -> impl Iterator<Item = Pair> {
 
 #[test]
 fn undisturbed() {
-    for pair in pairs() {
+    for pair in chosen_pairs(3) {
         restored(&pair);
     }
 }

@@ -381,7 +381,7 @@ fn plain_archives_are_unchanged_or_refused() {
     }
     for (what, archive) in archives {
         assert_eq!(judge(&archive).expect(what), db, "{what}");
-        let bits = chosen(archive.len() * 8, 3000);
+        let bits = chosen(archive.len() * 8, 1200);
         let lengths = (0..archive.len()).collect();
         unchanged_or_refused(what, &archive, bits, lengths);
     }

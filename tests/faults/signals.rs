@@ -69,8 +69,8 @@ fn a_signal_at_any_step_leaves_no_litter() {
         let sample = match (exhaustive(), name) {
             // Each page that is read is a step.
             (true, _) => 300,
-            (false, "restore") => 8,
-            (false, _) => 3,
+            (false, "restore") => 6,
+            (false, _) => 2,
         };
         for i in spread(steps.len(), sample) {
             let (call, n) = steps[i];
@@ -356,7 +356,7 @@ fn unprivileged(world: &World, program: &str) -> Cmd {
     let bin = world.home().parent().unwrap().join("bin");
     if !bin.exists() {
         let beside = Path::new(executable("vpo-library")).parent().unwrap();
-        let copy = "mkdir \"$1\" && { ln \"$0\"/vpo-*[a-z] \"$1\" || cp \"$0\"/vpo-*[a-z] \"$1\"; } 2>/dev/null &&
+        let copy = "mkdir \"$1\" && { ln \"$0\"/vpo-*[a-z] \"$1\" 2>/dev/null || cp \"$0\"/vpo-*[a-z] \"$1\"; } &&
                     chmod -R a+rx \"$1\"";
         world.cmd("sh").args(["-c", copy]).arg(beside).arg(&bin).run().ok();
     }
@@ -429,7 +429,7 @@ fn a_signal_in_a_dry_run_leaves_no_side_files() {
     }
     let world = World::new();
     world.make_library(&large());
-    for n in chosen(40, 10).into_iter().map(|n| n + 1) {
+    for n in chosen(40, 6).into_iter().map(|n| n + 1) {
         let inject = format!("inject=pread64:signal=TERM:when={n}");
         let options = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject];
         let dry_run = world.cmd("strace").args(options).arg(executable("vpo-library"));

@@ -178,7 +178,7 @@ fn it_agrees_with_sql_on_generated_pairs() {
     let world = World::new();
     let new = world.path("new.db");
     let (mut differences, mut kinds) = (0, std::collections::BTreeSet::new());
-    for seed in 1..=15 {
+    for seed in 1..=10 {
         let mut dice = Dice(seed * 7919);
         let old = world.path(format!("old {seed}.db"));
         make(&Sample { seed, ..files(120) }, &old);
@@ -202,7 +202,7 @@ fn it_agrees_with_sql_on_generated_pairs() {
             agrees(&world, &new, &old, &back);
         }
     }
-    assert!(differences > 300 && kinds.len() == 3, "{differences} {kinds:?}");
+    assert!(differences > 200 && kinds.len() == 3, "{differences} {kinds:?}");
     world.clean();
 }
 
