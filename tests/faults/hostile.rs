@@ -12,7 +12,8 @@ use crate::support::craft::*;
 use crate::support::*;
 use crate::{chosen, exhaustive};
 
-/// No hostile archive may take longer: SQLite is stopped after six seconds of processor time, and other tests run meanwhile.
+/// No hostile archive may take longer: SQLite is stopped after six seconds of processor time, and other tests run
+/// meanwhile.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// Nor more address space, in KiB: the programs start threads, each with a stack that is mostly never touched.
 const MEMORY_LIMIT: u64 = 600_000;
