@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use crate::kill::{content, small};
 use crate::support::strace::{self, CHANGING, Whose, count, stopping};
 use crate::support::*;
-use crate::{chosen, exhaustive, figures};
+use crate::{chosen, figures};
 
 /// A process that writes until it is told to stop, or once.
 struct Writer {

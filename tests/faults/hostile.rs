@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use crate::support::craft::*;
 use crate::support::*;
-use crate::{chosen, exhaustive};
 
 /// No hostile archive may take longer: SQLite is stopped after six seconds of processor time, and other tests run
 /// meanwhile.
@@ -28,14 +27,6 @@ fn bounded(world: &World, program: &str) -> Cmd {
     world.cmd("sh").args(["-c", &script, executable(program)])
 }
 
-/// Anonymous memory of a process, in KiB: what it has really taken, of all that it may.
-fn anonymous(id: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-    number.unwrap_or(0)
-}
-
 /// Runs one of the programs to its end, which has to come soon, and without much memory taken on the way.
 #[track_caller]
 fn in_bounds(what: &str, cmd: Cmd) -> Output {
@@ -44,7 +35,7 @@ fn in_bounds(what: &str, cmd: Cmd) -> Output {
     let mut peak = 0;
     // Nobody reads meanwhile: what fills the pipe is told from what hangs by `finish`.
     while running.is_running() && began.elapsed() < TIME_LIMIT {
-        peak = peak.max(anonymous(running.id()));
+        peak = peak.max(anonymous_memory(running.id()).unwrap_or(0));
         std::thread::sleep(Duration::from_millis(2));
     }
     let out = running.finish();
@@ -771,6 +762,10 @@ fn with_columns(table: &str, columns: &str) -> Vec<u8> {
 /// constraint is never computed, because SQLite knows of none where a database is read-only.
 #[test]
 fn slow_expressions_in_the_schema() {
+    // Each takes its six seconds.
+    if !exhaustive() {
+        return;
+    }
     // Of a column, or it would be computed once; no longer than SQLite's limit here, or it would be an error at once.
     let slow = "length(replace(hex(zeroblob(240000 + (id & 1))), '0', '01'))";
     let cases = [
@@ -794,10 +789,7 @@ fn slow_expressions_in_the_schema() {
             "keeps SQLite busy",
         ),
     ];
-    // Each takes its six seconds.
-    let chosen = chosen(cases.len(), 1);
-    let running = chosen.into_iter().map(|i| {
-        let (table, columns, status, says) = cases[i].clone();
+    let running = cases.into_iter().map(|(table, columns, status, says)| {
         let world = World::new();
         let archive = with_columns(table, &columns);
         let began = Instant::now();
@@ -872,6 +864,10 @@ fn with_schema(insert: &str) -> Vec<u8> {
 /// and were a valid backup.
 #[test]
 fn giant_schemas() {
+    // Seconds each. One of them is in the next test.
+    if !exhaustive() {
+        return;
+    }
     let world = World::new();
     world.default_library();
     let numbers = |n: u32| format!("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {n})");
@@ -895,17 +891,14 @@ fn giant_schemas() {
         ("100,000 tables", tables(100_000, &columns(40)), memory),
         ("tables of 2000 columns", tables(1200, &columns(2000)), memory),
     ];
-    for i in chosen(cases.len(), 1) {
-        let (what, insert, message) = &cases[i];
+    for (what, insert, message) in &cases {
         refused(&world, what, &with_schema(insert), message);
     }
     // Few columns, so that it is the time that runs out, or the doubled root page that is seen.
-    if exhaustive() {
-        let archive = with_schema(&tables(200_000, "x"));
-        let began = Instant::now();
-        bounded(&world, "vpo-verify").input(&archive).run().exits(46);
-        assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
-    }
+    let archive = with_schema(&tables(200_000, "x"));
+    let began = Instant::now();
+    bounded(&world, "vpo-verify").input(&archive).run().exits(46);
+    assert!(began.elapsed() < Duration::from_secs(60), "{:?}", began.elapsed());
 }
 
 /// Memory that a stage took away says nothing about a library: it is not told to be damaged, nor moved.

@@ -19,10 +19,7 @@ mod reuse;
 mod signals;
 mod strange;
 
-/// True if every case is to be tried, however long it takes.
-pub fn exhaustive() -> bool {
-    std::env::var_os("VPO_TEST_EXHAUSTIVE").is_some_and(|value| !value.is_empty())
-}
+use support::exhaustive;
 
 /// All of the numbers below `end` in an exhaustive run, else about `sample` of them.
 pub fn chosen(end: usize, sample: usize) -> Vec<usize> {

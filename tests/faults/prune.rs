@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::strace::{Whose, available, count, failing, killed};
+use crate::support::strace::{Whose, available, count, failing, killed, tracer};
 use crate::support::*;
 
 const DAYS: u32 = 6;
@@ -186,7 +186,7 @@ fn a_signal_in_the_middle() {
     let shelf = Shelf::new();
     let log = shelf.world.path("log");
     shelf.fill();
-    let cmd = shelf.world.cmd("strace").args(["-qq", "-o", "/dev/null", "-e"]);
+    let cmd = tracer(&shelf.world).args(["-qq", "-o", "/dev/null", "-e"]);
     // The signal comes with the second removal, which is done all the same; a delay gives it time to be seen.
     let cmd = cmd.args([
         "inject=unlinkat:signal=TERM:when=2",

@@ -8,9 +8,9 @@ use vpo_library::database::{Facts, immutable};
 use vpo_library::time::Time;
 
 use crate::damage::judge;
+use crate::figures;
 use crate::support::craft::*;
 use crate::support::*;
-use crate::{exhaustive, figures};
 
 /// A library of which each block compresses to a few hundred bytes, the facts about it, and the same after a change.
 struct Library {

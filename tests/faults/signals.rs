@@ -9,9 +9,9 @@ use rusqlite::Connection;
 
 use crate::generate::{Sample, Size};
 use crate::kill::{content, small};
-use crate::support::strace::{CHANGING, Whose, available, count, signalled, steps};
+use crate::support::strace::{CHANGING, Whose, available, count, signalled, steps, tracer};
 use crate::support::*;
-use crate::{chosen, exhaustive, figures, spread};
+use crate::{chosen, figures, spread};
 
 const SIGNALS: [(&str, i32); 3] = [("INT", 2), ("TERM", 15), ("HUP", 1)];
 
@@ -30,13 +30,18 @@ fn a_signal_at_any_step_leaves_no_litter() {
         return;
     }
     let world = World::new();
-    world.make_library(&large());
+    // Each page is a step or more, and so are those on the way to the one that is tried.
+    let sample = Sample {
+        size: Size::Bytes(if exhaustive() { 3_000_000 } else { 600_000 }),
+        ..Sample::default()
+    };
+    world.make_library(&sample);
     let bytes = read(world.library());
     let old = dump(&world.library());
     let archive = world.archive_of(&world.library());
     write(world.path("a.tar.gz"), &archive);
     // Another generation, so that a mixture of the two would show.
-    let other = Sample { seed: 2, ..large() };
+    let other = Sample { seed: 2, ..sample };
     make(&other, &world.path("new.db"));
     let new = dump(&world.path("new.db"));
     assert_ne!(old, new);
@@ -432,7 +437,7 @@ fn a_signal_in_a_dry_run_leaves_no_side_files() {
     for n in chosen(40, 6).into_iter().map(|n| n + 1) {
         let inject = format!("inject=pread64:signal=TERM:when={n}");
         let options = ["-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64", "-e", &inject];
-        let dry_run = world.cmd("strace").args(options).arg(executable("vpo-library"));
+        let dry_run = tracer(&world).args(options).arg(executable("vpo-library"));
         let out = unchanged(&world.home(), || dry_run.args(["backup", "--dry-run"]).run());
         // The library is open in vpo-snapshot, which the wrapper outlives.
         match out.status.code() {

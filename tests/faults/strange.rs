@@ -92,7 +92,7 @@ fn less(log: &str) -> Vec<String> {
 
 /// The main thread of a program, with calls that meet these rules.
 fn under(world: &World, program: &str, log: &Path, rules: &[String]) -> Cmd {
-    let mut cmd = world.cmd("strace").args(["-qq", "-o"]).arg(log);
+    let mut cmd = tracer(world).args(["-qq", "-o"]).arg(log);
     cmd = cmd.args(["-e", &format!("trace={CHANGING}"), "-e", "signal=none"]);
     for rule in rules {
         cmd = cmd.args(["-e", rule]);
@@ -253,7 +253,7 @@ fn a_device_that_fills_up_during_a_restore() {
             let old_content = content(&old);
             let least = old.metadata().unwrap().len() / 1024;
             let most = least + 3 * new.metadata().unwrap().len() / 1024 + 100;
-            for kib in (least + 8..most).step_by(if crate::exhaustive() { 4 } else { 24 }) {
+            for kib in (least + 8..most).step_by(if exhaustive() { 4 } else { 24 }) {
                 make_small(world.library().parent().unwrap(), kib);
                 std::fs::copy(&old, world.library()).unwrap();
                 let out = world

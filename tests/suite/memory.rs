@@ -5,18 +5,16 @@ use std::path::Path;
 
 use crate::support::*;
 
-/// The number in a line of `/proc/PID/status`; none where the process has ended.
-fn status(id: u32, key: &str) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-    let rest = status.lines().find_map(|line| line.strip_prefix(key))?;
-    rest.split_whitespace().next()?.parse().ok()
-}
-
 /// The processes that one has started.
 fn children(parent: u32) -> Vec<u32> {
     let names = Path::new("/proc").read_dir().unwrap().flatten();
     let ids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    ids.filter(|id| status(*id, "PPid:") == Some(parent.into())).collect()
+    let of_parent = |id: &u32| {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        line.is_some_and(|line| line.trim() == parent.to_string())
+    };
+    ids.filter(of_parent).collect()
 }
 
 /// The most memory, in MiB, that a command has at any time. It may end with 1: vpo-diff found a difference.
@@ -32,7 +30,7 @@ fn peak(cmd: Cmd) -> u64 {
             family = [vec![running.id()], children(running.id())].concat();
         }
         // Anonymous: what is shared or belongs to files is not counted.
-        let taken = family.iter().filter_map(|id| status(*id, "RssAnon:")).sum();
+        let taken = family.iter().filter_map(|id| anonymous_memory(*id)).sum();
         peak = peak.max(taken);
         std::thread::sleep(std::time::Duration::from_millis(2));
     }

@@ -382,9 +382,7 @@ fn facts_are_read_after_the_first_byte() {
     world.default_library();
     let database = read(world.library());
     world.cmd("vpo-snapshot").args(["--stats", "facts"]).run().silent();
-    let traced = world
-        .cmd("strace")
-        .args(["-qq", "-o", "log", "-e", "trace=read,open,openat"]);
+    let traced = strace::tracer(&world).args(["-qq", "-o", "log", "-e", "trace=read,open,openat"]);
     let args = ["--stats", "facts", "--created-at", TIME];
     let pack = traced.arg(executable("vpo-pack")).args(args).input(&database);
     let expected = world.cmd("vpo-pack").args(args).input(&database);

@@ -368,9 +368,7 @@ fn a_killed_snapshot_never_becomes_an_archive() {
     }
     for n in [1, 2, 20] {
         let inject = format!("inject=write:signal=KILL:when={n}");
-        let traced = world
-            .cmd("strace")
-            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", &inject]);
+        let traced = strace::tracer(&world).args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=write", "-e", &inject]);
         let both = pipeline([traced.arg(executable("vpo-snapshot")), world.cmd("vpo-pack")]);
         assert_eq!(both.0[0].status.signal(), Some(9), "{n}");
         let packed = both.last().fails(42, &["the input"]);

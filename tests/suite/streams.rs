@@ -310,7 +310,7 @@ fn a_close_that_fails_is_not_a_success() {
     for (program, args, message) in cases {
         println!("{program} {args:?}");
         let out = File::create(world.path("out")).unwrap();
-        let strace = world.cmd("strace").args(["-f", "-qq", "-o", "/dev/null", "-P"]);
+        let strace = strace::tracer(&world).args(["-f", "-qq", "-o", "/dev/null", "-P"]);
         let strace = strace.arg(world.path("out")).args(["-e", "inject=close:error=EIO"]);
         let cmd = strace.arg(executable(program)).args(args).stdin_file(&world.library());
         let out = cmd.stdout(out).run().exits(40);
@@ -324,7 +324,7 @@ fn a_close_that_fails_is_not_a_success() {
     // What else is wrong stays the status: a damaged archive is not less damaged.
     write(world.path("bad.tar.gz"), b"bad");
     let out = File::create(world.path("out")).unwrap();
-    let strace = world.cmd("strace").args(["-f", "-qq", "-o", "/dev/null", "-P"]);
+    let strace = strace::tracer(&world).args(["-f", "-qq", "-o", "/dev/null", "-P"]);
     let strace = strace.arg(world.path("out")).args(["-e", "inject=close:error=EIO"]);
     let cmd = strace.arg(executable("vpo-verify")).arg("bad.tar.gz").stdout(out);
     cmd.run().exits(46);

@@ -13,6 +13,11 @@ pub fn skipped(what: &str, why: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED {what}: {why}");
 }
 
+/// True if every case is to be tried, however long it takes.
+pub fn exhaustive() -> bool {
+    std::env::var_os("VPO_TEST_EXHAUSTIVE").is_some_and(|value| !value.is_empty())
+}
+
 /// Where other people's programs are; sshd is among the administrator's.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ pub enum Whose {
 
 /// True if it can be done here.
 pub fn available(what: &str) -> bool {
-    if !has_tool("strace", what) {
+    if !has_tools(what, &["strace", "taskset"]) {
         return false;
     }
     let tried = std::process::Command::new("strace")
@@ -37,18 +38,48 @@ pub fn available(what: &str) -> bool {
     true
 }
 
+/// What makes a command line run on one processor: another one in each call.
+pub fn on_one_processor() -> [String; 3] {
+    static TURN: AtomicUsize = AtomicUsize::new(0);
+    let turn = TURN.fetch_add(1, Ordering::Relaxed);
+    let allowed = processors();
+    ["taskset".into(), "-c".into(), allowed[turn % allowed.len()].to_string()]
+}
+
+/// Those that this process may use.
+#[cfg(target_os = "linux")]
+fn processors() -> Vec<usize> {
+    let allowed = rustix::thread::sched_getaffinity(None).unwrap();
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|&number| allowed.is_set(number))
+        .collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn processors() -> Vec<usize> {
+    unreachable!("strace is Linux's");
+}
+
+/// strace(1), and all that it starts, on one processor; its options are to follow. Each call that is traced wakes it and
+/// then the program: where one sleeps on a processor of its own, in a virtual machine, that takes five times as long as
+/// all else that they do.
+pub fn tracer(world: &World) -> Cmd {
+    let [taskset, option, number] = on_one_processor();
+    world.cmd(&taskset).args([&option, &number, "strace"])
+}
+
 /// A program under strace; its arguments are to follow.
 pub fn traced(world: &World, program: &str, whose: Whose, options: &[&str]) -> Cmd {
     let follow: &[&str] = match whose {
         Whose::Main => &[],
         Whose::All => &["-f"],
     };
-    world
-        .cmd("strace")
-        .arg("-qq")
-        .args(follow)
-        .args(options)
-        .arg(executable(program))
+    // Where there is time, threads that all count run side by side.
+    let cmd = match whose == Whose::All && exhaustive() {
+        true => world.cmd("strace"),
+        false => tracer(world),
+    };
+    cmd.arg("-qq").args(follow).args(options).arg(executable(program))
 }
 
 /// A program that is killed when it is about to do `call` for the `n`th time.
@@ -115,7 +146,7 @@ pub fn waiting(world: &World, program: &str, finish: impl FnOnce(Cmd) -> Cmd) ->
 fn watched(world: &World, program: &str, options: &[&str], finish: impl FnOnce(Cmd) -> Cmd) -> Watched {
     let log = world.path("watched.log");
     let _ = std::fs::remove_file(&log);
-    let cmd = world.cmd("strace").args(["-D", "-qq", "-o"]).arg(&log).args(options);
+    let cmd = tracer(world).args(["-D", "-qq", "-o"]).arg(&log).args(options);
     let running = Some(finish(cmd.arg(executable(program))).start());
     let program = program.to_owned();
     Watched { running, program, log }
