@@ -418,7 +418,8 @@ fn looks() -> Vec<(&'static str, Look, Look)> {
     ]
 }
 
-fn pairs() -> impl Iterator<Item = Pair> {
+/// Every `step`th from `first` on.
+fn pairs(first: usize, step: usize) -> impl Iterator<Item = Pair> {
     let libraries = looks().into_iter().flat_map(|(name, old, new)| {
         let old = Old::Library(old);
         [(name, true, old, new), (name, false, old, new)]
@@ -435,18 +436,19 @@ fn pairs() -> impl Iterator<Item = Pair> {
         ("an empty file", false, Old::Empty, NEW),
     ];
     let all = libraries.chain(others);
-    all.map(|(name, wal, old, new)| Pair::of(name, wal, old, new))
+    let those = all.skip(first).step_by(step);
+    those.map(|(name, wal, old, new)| Pair::of(name, wal, old, new))
 }
 
 /// All of them, or in a sampled run every ninth from `first` on: of both journal modes, for these take turns.
 fn chosen_pairs(first: usize) -> impl Iterator<Item = Pair> {
     let (first, step) = if exhaustive() { (0, 1) } else { (first, 9) };
-    pairs().skip(first).step_by(step)
+    pairs(first, step)
 }
 
 #[test]
 fn undisturbed() {
-    for pair in pairs() {
+    for pair in pairs(0, 1) {
         restored(&pair);
     }
 }
