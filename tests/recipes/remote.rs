@@ -65,7 +65,7 @@ impl Nas {
         let config = format!(
             "Host nas\n HostName 127.0.0.1\n Port {port}\n User {user} IdentityFile {root}/key\n IdentitiesOnly yes\n \
              UserKnownHostsFile {root}/known_hosts\n GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n \
-             BatchMode yes\n ControlPath none\n",
+             BatchMode yes\n ControlPath none\n KexAlgorithms curve25519-sha256\n",
             root = root.display()
         );
         std::fs::write(root.join("ssh_config"), config).unwrap();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::support::place::Place;
-use crate::support::{dump, has_tools};
+use crate::support::{craft, dump, has_tools, read, unpack, write};
 
 /// Two ordinary backups, the older one a day and a half old, and one safety backup between them.
 fn with_backups() -> (Place, [PathBuf; 3]) {
@@ -94,14 +94,24 @@ fn jq_picks_backups() {
 
 /// A backup at three o'clock of each of the last so many nights, the newest of last night; gives their names.
 fn nights(place: &Place, count: u32) -> Vec<String> {
-    let script = format!(
-        "set -e; mkdir -p .vpo/backups; vpo-snapshot --stats stats >copy.db
-         for night in $(seq {count} -1 1); do
-             time=$(date -u -d \"$night days ago\" +%FT03)
-             vpo-pack --stats stats --created-at $time:00:00Z <copy.db >.vpo/backups/vpo-library-${{time}}0000Z.tar.gz
-         done; ls .vpo/backups"
-    );
-    place.sh(&script).ok().lines().map(str::to_owned).collect()
+    place
+        .sh("mkdir -p .vpo/backups; vpo-snapshot --stats stats | vpo-pack --stats stats >one.tar.gz")
+        .ok();
+    let (database, mut metadata) = unpack(&read(place.path("one.tar.gz")));
+    // They differ in their time alone, so that what comes before it is compressed once.
+    let front = craft::entry("library.db", &database);
+    let blocks = craft::blocks_of(&front, b"");
+    let number = front.chunks(craft::BLOCK).len() as u32;
+    let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    let night = |night: u32| {
+        let date = today.checked_sub(jiff::Span::new().days(night)).unwrap();
+        metadata["created_at"] = format!("{date}T03:00:00Z").into();
+        let last = craft::block(number, &craft::ending(metadata.to_string().as_bytes()));
+        let name = format!("vpo-library-{date}T030000Z.tar.gz");
+        write(place.path(".vpo/backups").join(&name), &[&blocks[..], &last].concat());
+        name
+    };
+    (1..=count).rev().map(night).collect()
 }
 
 #[test]
