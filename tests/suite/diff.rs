@@ -178,7 +178,7 @@ fn it_agrees_with_sql_on_generated_pairs() {
     let world = World::new();
     let new = world.path("new.db");
     let (mut differences, mut kinds) = (0, std::collections::BTreeSet::new());
-    for seed in 1..=10 {
+    for seed in 1..=6 {
         let mut dice = Dice(seed * 7919);
         let old = world.path(format!("old {seed}.db"));
         make(&Sample { seed, ..files(120) }, &old);
@@ -202,7 +202,7 @@ fn it_agrees_with_sql_on_generated_pairs() {
             agrees(&world, &new, &old, &back);
         }
     }
-    assert!(differences > 200 && kinds.len() == 3, "{differences} {kinds:?}");
+    assert!(differences > 100 && kinds.len() == 3, "{differences} {kinds:?}");
     world.clean();
 }
 
@@ -352,7 +352,7 @@ fn encoded(from: &Path, to: &Path, encoding: &str) {
 fn text_of_another_encoding() {
     let world = World::new();
     let (old, new) = (world.path("old.db"), world.path("new.db"));
-    make(&files(200), &old);
+    make(&files(60), &old);
     for (id, prefix) in [
         (1, "\u{ff21}"),
         (2, "\u{1f3ac}"),
@@ -370,7 +370,7 @@ fn text_of_another_encoding() {
     change(&new, &mut Dice(4711));
     sqlite(
         &new,
-        "UPDATE files SET scan_error = '\u{1f3ad}' WHERE id = 2; UPDATE tracks SET title = 'é' WHERE id % 50 = 1",
+        "UPDATE files SET scan_error = '\u{1f3ad}' WHERE id = 2; UPDATE tracks SET title = 'é' WHERE id % 15 = 1",
     );
     let expected = naive(&old, &new);
     assert!(expected.len() > 10, "{}", expected.len());

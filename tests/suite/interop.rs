@@ -8,7 +8,7 @@ fn scene() -> (World, Facts) {
     let world = World::new();
     let facts = world.make_library(&Sample {
         journal: Journal::Delete,
-        ..files(400)
+        ..files(150)
     });
     write(world.path("x.tar.gz"), &world.archive_of(&world.library()));
     (world, facts)
@@ -171,7 +171,7 @@ fn accepted(world: &World, archive: &[u8]) {
         .run()
         .silent()
         .json();
-    assert_eq!(json["backups"][0]["file_count"], 400);
+    assert_eq!(json["backups"][0]["file_count"], 150);
     std::fs::remove_dir_all(world.path("list")).unwrap();
 }
 

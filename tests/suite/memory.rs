@@ -45,7 +45,7 @@ fn memory_does_not_grow_with_the_library() {
     let cores = std::thread::available_parallelism().unwrap().get() as u64;
     let bound = 64 + 6 * cores.saturating_sub(2);
     let mut peaks = Vec::new();
-    for mib in [20, 80] {
+    for mib in [16, 64] {
         let world = World::new();
         world.default_library();
         sqlite(
@@ -78,7 +78,7 @@ fn the_memory_of_a_comparison_does_not_grow() {
     let empty = world.path("empty.db");
     for (id, index) in [("INTEGER PRIMARY KEY", "UNIQUE"), ("", "")] {
         let mut peaks = Vec::new();
-        for (name, n) in [("small.db", 10_000), ("large.db", 100_000)] {
+        for (name, n) in [("small.db", 10_000), ("large.db", 60_000)] {
             let large = world.path(format!("{index}{name}"));
             let schema = format!(
                 "PRAGMA journal_mode = OFF; CREATE TABLE _meta (key, value);

@@ -165,7 +165,7 @@ fn the_time_is_now_where_none_is_given() {
 fn output_leaves_before_the_input_has_come() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(16 << 20),
+        size: Size::Bytes(10 << 20),
         ..Sample::default()
     });
     let database = read(world.library());
@@ -186,9 +186,9 @@ fn output_leaves_before_the_input_has_come() {
                 archive.lock().unwrap().extend_from_slice(&piece[..n]);
             }
         });
-        let (head, tail) = database.split_at(12 << 20);
+        let (head, tail) = database.split_at(8 << 20);
         running.feed(head);
-        // With a quarter of the database still to come.
+        // With a fifth of the database still to come.
         wait_until("a megabyte of output", || arrived.lock().unwrap().len() > 1 << 20);
         running.feed(tail);
         running.finish().silent();

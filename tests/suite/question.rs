@@ -191,7 +191,7 @@ fn a_signal_while_the_files_are_compared() {
          INSERT INTO tracks SELECT id, 0 FROM files",
     );
     write(world.path("a.tar.gz"), &world.archive_of(&world.library()));
-    for _ in 0..5 {
+    for _ in 0..3 {
         let cmd = world.cmd("vpo-unpack-restore").arg("a.tar.gz").env("TERM", "xterm");
         let (cmd, mut terminal) = cmd.terminal(&[Stream::Err]);
         terminal.resize(120);

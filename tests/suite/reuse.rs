@@ -54,8 +54,8 @@ fn the_bytes_are_those_of_a_backup_made_anew() {
     for (level, many, changes) in [
         ("0", &["1", "5"][..], 5),
         ("1", &["2"], 5),
-        ("6", &["1", "2", "5"], 5),
-        ("12", &["2"], 2),
+        ("6", &["1", "5"], 5),
+        ("12", &["2"], 1),
     ] {
         write(&earlier, &pack(&world, &days[0].1, &["--level", level]).stdout);
         for (what, database) in &days[1..=changes] {

@@ -338,29 +338,27 @@ fn a_killed_snapshot_never_becomes_an_archive() {
         ..Sample::default()
     });
     let size = read(world.library()).len();
-    for part in [1, size / 3, size - (3 << 20)] {
-        for stats in [true, false] {
-            let stats_path = world.path("stats");
-            let options = || ["--stats".into(), stats_path.clone().into_os_string()];
-            let mut snapshot = world.cmd("vpo-snapshot").args(options()).start();
-            let head = snapshot.take(part);
-            snapshot.signal(Signal::KILL);
-            let rest = snapshot.finish().ended_by(9).stdout;
-            assert!(head.len() + rest.len() < size, "killed too late");
-            let mut pack = world.cmd("vpo-pack");
-            if stats {
-                pack = pack.args(options());
-            }
-            let packed = pack.input(&[head, rest].concat()).run().fails(42, &["ends after"]);
-            let out = world.verify(&packed.stdout).exits(46);
-            assert!(out.text().starts_with("bad "), "{}", out.text());
-            let save = world
-                .cmd("vpo-verify")
-                .args(["--save", "x.tar.gz"])
-                .input(&packed.stdout);
-            save.run().exits(46);
-            assert!(!world.path("x.tar.gz").exists());
+    for (part, stats) in [(1, true), (1, false), (size / 3, true), (size - (3 << 20), false)] {
+        let stats_path = world.path("stats");
+        let options = || ["--stats".into(), stats_path.clone().into_os_string()];
+        let mut snapshot = world.cmd("vpo-snapshot").args(options()).start();
+        let head = snapshot.take(part);
+        snapshot.signal(Signal::KILL);
+        let rest = snapshot.finish().ended_by(9).stdout;
+        assert!(head.len() + rest.len() < size, "killed too late");
+        let mut pack = world.cmd("vpo-pack");
+        if stats {
+            pack = pack.args(options());
         }
+        let packed = pack.input(&[head, rest].concat()).run().fails(42, &["ends after"]);
+        let out = world.verify(&packed.stdout).exits(46);
+        assert!(out.text().starts_with("bad "), "{}", out.text());
+        let save = world
+            .cmd("vpo-verify")
+            .args(["--save", "x.tar.gz"])
+            .input(&packed.stdout);
+        save.run().exits(46);
+        assert!(!world.path("x.tar.gz").exists());
     }
     // In a real pipeline, when it is about to write for the first time, or later.
     if !has_tool("strace", "a pipeline whose first program is killed") {

@@ -185,7 +185,12 @@ fn each_backup_is_one_line_and_its_first_column_is_its_name() {
             .map(|row| row["path"].as_str().unwrap().to_owned())
             .collect();
         assert_eq!(verified, paths);
-        for (name, path) in names.iter().zip(&paths) {
+        // One by one those that are not like the others, and some of the rest.
+        let odd = [24 * 3 + 5, 7].map(|hours| shelf.path(&shelf.stem(hours)));
+        for (n, (name, path)) in names.iter().zip(&paths).enumerate() {
+            if n % 4 > 0 && !odd.iter().any(|odd| odd.to_str() == Some(path)) {
+                continue;
+            }
             let out = shelf.vpo(&["restore", "--dry-run", "--json", name]);
             match out.status.code() {
                 Some(0) => assert_eq!(out.json()["backup_path"], path.as_str()),
