@@ -304,7 +304,7 @@ fn a_writer_at_any_step_of_a_snapshot() {
         let steps = count(&world, "vpo-snapshot", Whose::Main, CALLS, |cmd| cmd);
         let steps = strace::steps(&steps);
         let (mut written, mut refused) = (0, 0);
-        for i in chosen(steps.len(), 14) {
+        for i in chosen(steps.len(), 10) {
             let (call, n) = steps[i];
             let what = format!("{mode}: stopped after {call} {n}");
             let before = writer.sql("SELECT amount FROM ledger WHERE account = 2");
@@ -404,7 +404,7 @@ fn a_writer_at_any_step_of_a_restore_loses_no_row() {
         let steps = strace::steps(&steps);
         let generation = "SELECT value FROM _meta WHERE key = 'generation'";
         let (mut waited, mut written, mut tried) = (0, 0, 0);
-        for i in chosen(steps.len(), 12) {
+        for i in chosen(steps.len(), 8) {
             let (call, n) = steps[i];
             let what = format!("{mode}: a restore stopped after {call} {n}");
             saved.put_back();
@@ -482,7 +482,7 @@ fn a_writer_at_any_step_of_a_restore_over_a_damaged_library() {
     let steps = count(&world, "vpo-unpack-restore", Whose::Main, &calls(), restore);
     let steps = strace::steps(&steps);
     let (mut waited, mut written) = (0, 0);
-    for i in chosen(steps.len(), 16) {
+    for i in chosen(steps.len(), 10) {
         let (call, n) = steps[i];
         let what = format!("a restore stopped after {call} {n}");
         saved.put_back();
@@ -548,7 +548,7 @@ fn a_restore_at_any_step_of_a_writer_loses_no_row() {
         let steps = count(&world, program, Whose::All, &calls, write);
         let steps = strace::steps(&steps);
         let (mut restored, mut refused) = (0, 0);
-        for i in chosen(steps.len(), 16) {
+        for i in chosen(steps.len(), 10) {
             let (call, n) = steps[i];
             let what = format!("{mode}: a writer stopped after {call} {n}");
             saved.put_back();
@@ -899,7 +899,7 @@ fn two_restores_at_once() {
         let first = |cmd: Cmd| cmd.args(["--yes", "--timeout", "60", "a.tar.gz"]);
         let steps = count(&world, "vpo-unpack-restore", Whose::Main, &calls(), first);
         let steps = strace::steps(&steps);
-        for i in chosen(steps.len(), 6) {
+        for i in chosen(steps.len(), 4) {
             let (call, n) = steps[i];
             let what = format!("{state:?}: the first one stopped after {call} {n}");
             saved.put_back();

@@ -290,7 +290,7 @@ fn bombs() {
     let world = World::new();
     world.default_library();
     let db = tiny_database();
-    let mib: u32 = if exhaustive() { 1024 } else { 128 };
+    let mib: u32 = if exhaustive() { 1024 } else { 112 };
     let zeros = |mib: u32| {
         let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
         encoder.write_all(&entry("library.db", &db)).unwrap();

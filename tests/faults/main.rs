@@ -14,6 +14,7 @@ mod damage;
 mod fuzz;
 mod hostile;
 mod kill;
+mod memory;
 mod prune;
 mod reuse;
 mod signals;

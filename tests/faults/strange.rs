@@ -137,7 +137,7 @@ fn at_every_step(
         cases.iter().any(|(call, ..)| *call == "link" || *call == "linkat"),
         "{program}: {text}"
     );
-    let chosen = chosen(cases.len(), 4);
+    let chosen = chosen(cases.len(), 2);
     for i in &chosen {
         let (call, n, fault) = cases[*i];
         put_back();

@@ -12,7 +12,6 @@ mod fixtures;
 mod interop;
 mod listing;
 mod log;
-mod memory;
 mod pack;
 mod printed;
 mod question;
