@@ -516,7 +516,8 @@ fn a_writer_at_any_step_of_a_restore_over_a_damaged_library() {
         }
         found.is_in(&rows, &what);
     }
-    assert!(waited > 0 && written > 0, "{waited} {written}");
+    // That they wait is seldom: only where the damaged one is looked at.
+    assert!(written > 0 && (waited > 0 || !exhaustive()), "{waited} {written}");
     figures(&format!(
         "writers at {} steps of a restore over a damaged library, {waited} of them had to wait",
         waited + written

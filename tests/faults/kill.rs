@@ -12,6 +12,14 @@ use crate::{chosen, figures};
 /// How many steps of each situation are tried in a sampled run.
 const SAMPLE: usize = 1;
 
+/// Whose calls are tried. In a sampled run those of the main thread, which does nearly all that can be seen on disk.
+fn whose() -> &'static [Whose] {
+    match exhaustive() {
+        true => &[Whose::Main, Whose::All],
+        false => &[Whose::Main],
+    }
+}
+
 /// A library of a few small pages, and what it holds.
 pub fn small(path: &Path, generation: u32, pragmas: &str) {
     sqlite(
@@ -255,12 +263,7 @@ fn a_restore_killed_at_any_step_leaves_old_or_new() {
     }
     let (mut points, mut old, mut new) = (0, 0, 0);
     for situation in situations() {
-        let whose: &[Whose] = if exhaustive() {
-            &[Whose::Main, Whose::All]
-        } else {
-            &[Whose::Main]
-        };
-        for &whose in whose {
+        for &whose in whose() {
             situation.saved.put_back();
             let counts = count(&situation.world, "vpo-unpack-restore", whose, CHANGING, |cmd| {
                 situation.restore(cmd)
@@ -354,7 +357,7 @@ fn a_backup_killed_at_any_step_leaves_a_whole_backup_or_none() {
         );
         let old = content(&world.library()).unwrap();
         let saved = Saved::of(&world.home());
-        for whose in [Whose::Main, Whose::All] {
+        for &whose in whose() {
             saved.put_back();
             let counts = count(&world, "vpo-library", whose, CHANGING, |cmd| cmd.arg("backup"));
             let steps = steps(&counts);
@@ -784,7 +787,7 @@ fn the_other_programs_with_any_call_failing() {
     for run in &RUNS {
         let Run { program, args, .. } = run;
         let finish = |cmd| others.finish(run, cmd);
-        for whose in [Whose::Main, Whose::All] {
+        for &whose in whose() {
             others.put_back();
             let counts = count(world, program, whose, &calls, finish);
             let good = others.out();
@@ -929,7 +932,7 @@ fn an_interrupted_call_is_no_failure() {
     let others = Others::new();
     for run in &RUNS {
         let (program, args) = (run.program, run.args);
-        for whose in [Whose::Main, Whose::All] {
+        for &whose in whose() {
             others.put_back();
             let counts = count(&others.world, program, whose, INTERRUPTED, |cmd| {
                 others.finish(run, cmd)
