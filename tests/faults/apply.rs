@@ -671,7 +671,8 @@ fn make_large(path: &Path, generation: u32, pages: u32) {
 /// Past a gibibyte, on one side or both.
 #[test]
 fn past_the_page_that_is_never_written() {
-    if !exhaustive() || !available("kills in libraries past a gibibyte") {
+    let what = "kills in libraries past a gibibyte";
+    if !at_leisure(what) || !available(what) {
         return;
     }
     be_patient();

@@ -761,8 +761,7 @@ fn with_columns(table: &str, columns: &str) -> Vec<u8> {
 /// constraint is never computed, because SQLite knows of none where a database is read-only.
 #[test]
 fn slow_expressions_in_the_schema() {
-    // Each takes its six seconds.
-    if !exhaustive() {
+    if !at_leisure("slow expressions in a schema") {
         return;
     }
     // Of a column, or it would be computed once; no longer than SQLite's limit here, or it would be an error at once.
@@ -809,7 +808,7 @@ fn slow_expressions_in_the_schema() {
 /// Statistics that make SQLite look through all tracks for each file, in a comparison: stopped after six seconds, too.
 #[test]
 fn slow_statistics() {
-    if !exhaustive() {
+    if !at_leisure("slow statistics") {
         return;
     }
     let world = World::new();
@@ -863,8 +862,8 @@ fn with_schema(insert: &str) -> Vec<u8> {
 /// and were a valid backup.
 #[test]
 fn giant_schemas() {
-    // Seconds each. One of them is in the next test.
-    if !exhaustive() {
+    // One of them is in the next test.
+    if !at_leisure("giant schemas") {
         return;
     }
     let world = World::new();

@@ -114,8 +114,7 @@ fn the_memory_of_a_comparison_does_not_grow() {
 /// is for a hostile archive was the process's. One of 110 MB, which is tried here, was "damaged: string or blob too big".
 #[test]
 fn long_values_are_not_damage() {
-    // Seconds.
-    if !exhaustive() {
+    if !at_leisure("values of a hundred megabytes") {
         return;
     }
     let world = World::new();

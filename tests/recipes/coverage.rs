@@ -6,7 +6,7 @@ const SOURCES: [&str; 4] = [
     include_str!("pages.rs"),
     include_str!("remote.rs"),
     include_str!("scripts.rs"),
-    include_str!("tools.rs"),
+    include_str!("other_tools.rs"),
 ];
 
 /// These are not run here, and this is why.

@@ -6,7 +6,7 @@ mod generate;
 mod support;
 
 mod coverage;
+mod other_tools;
 mod pages;
 mod remote;
 mod scripts;
-mod tools;

@@ -18,6 +18,14 @@ pub fn exhaustive() -> bool {
     std::env::var_os("VPO_TEST_EXHAUSTIVE").is_some_and(|value| !value.is_empty())
 }
 
+/// The same for what takes seconds, and can't be sampled: where it is not tried, that is said.
+pub fn at_leisure(what: &str) -> bool {
+    if !exhaustive() {
+        let _ = writeln!(io::stderr(), "LEFT to make test-exhaustive: {what}");
+    }
+    exhaustive()
+}
+
 /// Where other people's programs are; sshd is among the administrator's.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 
