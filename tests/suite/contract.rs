@@ -270,7 +270,7 @@ fn binary_data_and_terminals() {
 #[test]
 fn a_closed_pipe_ends_every_program_silently() {
     let world = World::new();
-    world.make_library(&files(1000));
+    world.make_library(&files(300));
     let archive = world.archive_of(&world.library());
     std::fs::create_dir(world.backups()).unwrap();
     write(world.backups().join(NAME), &archive);

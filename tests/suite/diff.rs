@@ -211,12 +211,12 @@ fn equal_empty_and_all_different() {
     let world = World::new();
     let paths = ["a.db", "b.db", "empty.db"].map(|name| world.path(name));
     let [a, b, empty] = &paths;
-    make(&files(300), a);
+    make(&files(100), a);
     make(
         &Sample {
             seed: 2,
             page_size: 512,
-            ..files(300)
+            ..files(100)
         },
         b,
     );
@@ -235,7 +235,7 @@ fn equal_empty_and_all_different() {
         }
     }
     // No pair of these knows a file in the same way; where both know a path, it is changed.
-    assert_eq!(naive(empty, a).len(), 300);
+    assert_eq!(naive(empty, a).len(), 100);
     let out = world.cmd("vpo-diff").args([a, a]).run().silent();
     assert_eq!(out.text(), "");
     // Another page size and another journal do not matter.

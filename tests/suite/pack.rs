@@ -69,7 +69,7 @@ fn the_format_is_the_one_described() {
 #[test]
 fn the_same_input_gives_the_same_bytes() {
     let world = World::new();
-    world.make_library(&files(800));
+    world.make_library(&files(400));
     let database = read(world.library());
     let stats = world.path("stats");
     world.cmd("vpo-snapshot").arg("--stats").arg(&stats).run().silent();
@@ -118,7 +118,7 @@ fn the_same_input_gives_the_same_bytes() {
 #[test]
 fn every_level_is_a_whole_archive() {
     let world = World::new();
-    world.make_library(&files(200));
+    world.make_library(&files(80));
     let database = read(world.library());
     let mut sizes = Vec::new();
     for level in 0..=12 {

@@ -759,7 +759,7 @@ fn what_root_creates_belongs_to_the_owner_of_its_directory() {
 #[test]
 fn a_safety_backup_reuses_blocks() {
     let world = World::new();
-    world.make_library(&files(1500));
+    world.make_library(&files(800));
     let archive = world.archive_of(&world.library());
     write(world.path("a.tar.gz"), &archive);
     let change = || sqlite(&world.library(), "UPDATE files SET size_bytes = 7 WHERE id = 1");

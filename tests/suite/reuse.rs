@@ -127,7 +127,7 @@ fn other_levels_and_versions_are_not_reused() {
 fn what_is_not_an_earlier_archive_is_left_alone() {
     let world = World::new();
     let database = days(&world).swap_remove(0).1;
-    let archive = pack(&world, &database, &[]).stdout;
+    let archive = pack(&world, &database, &["-l1"]).stdout;
     let (_, metadata) = unpack(&archive);
     std::fs::create_dir(world.path("directory")).unwrap();
     let fifo = world.tool("mkfifo").arg("fifo").run();
@@ -174,11 +174,11 @@ fn what_is_not_an_earlier_archive_is_left_alone() {
     assert!(names.len() > 20);
     for name in names {
         let name = name.to_str().unwrap();
-        let out = pack(&world, &database, &["-v", "--reuse", name]);
+        let out = pack(&world, &database, &["-l1", "-v", "--reuse", name]);
         same(name, &out.stdout, &archive);
         // What follows a whole archive does not make its blocks another's.
         assert_eq!(reused(&out).0 > 0, name.ends_with("/twice"), "{name}");
-        let quiet = pack(&world, &database, &["--reuse", name]).silent();
+        let quiet = pack(&world, &database, &["-l1", "--reuse", name]).silent();
         same(name, &quiet.stdout, &archive);
     }
 }

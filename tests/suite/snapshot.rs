@@ -260,7 +260,7 @@ fn a_damaged_library_gives_no_whole_stream() {
 fn a_stalled_reader_holds_no_writer_off_in_wal_mode() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(8 << 20),
+        size: Size::Bytes(5 << 20),
         ..Sample::default()
     });
     let expected = dump(&world.library());
@@ -281,7 +281,7 @@ fn a_stalled_reader_holds_no_writer_off_in_wal_mode() {
 fn a_stalled_reader_holds_no_writer_off_in_rollback_mode() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(8 << 20),
+        size: Size::Bytes(5 << 20),
         ..rollback(0)
     });
     let before = read(world.library());
@@ -438,7 +438,7 @@ fn a_reader_that_goes_away_leaves_no_trace() {
     let world = World::new();
     for journal in [Journal::Wal, Journal::Delete] {
         world.make_library(&Sample {
-            size: Size::Bytes(8 << 20),
+            size: Size::Bytes(5 << 20),
             journal,
             ..Sample::default()
         });
