@@ -62,6 +62,7 @@ impl Nas {
         let user = place.sh("id -un").ok();
         let host_key = std::fs::read_to_string(root.join("host_key.pub")).unwrap();
         std::fs::write(root.join("known_hosts"), format!("[127.0.0.1]:{port} {host_key}")).unwrap();
+        // The key exchange is the cheapest: each connection pays for it.
         let config = format!(
             "Host nas\n HostName 127.0.0.1\n Port {port}\n User {user} IdentityFile {root}/key\n IdentitiesOnly yes\n \
              UserKnownHostsFile {root}/known_hosts\n GlobalKnownHostsFile /dev/null\n StrictHostKeyChecking yes\n \

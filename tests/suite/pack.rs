@@ -375,7 +375,7 @@ fn the_library_that_was_read() {
 /// Whoever opened the file before there is a byte would find what is there from the last time, or nothing.
 #[test]
 fn facts_are_read_after_the_first_byte() {
-    if !has_tool("strace", "when vpo-pack reads the facts") {
+    if !strace::available("when vpo-pack reads the facts") {
         return;
     }
     let world = World::new();

@@ -361,7 +361,7 @@ fn a_killed_snapshot_never_becomes_an_archive() {
         assert!(!world.path("x.tar.gz").exists());
     }
     // In a real pipeline, when it is about to write for the first time, or later.
-    if !has_tool("strace", "a pipeline whose first program is killed") {
+    if !strace::available("a pipeline whose first program is killed") {
         return;
     }
     for n in [1, 2, 20] {

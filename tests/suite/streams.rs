@@ -269,7 +269,7 @@ fn the_log_is_never_what_a_run_reads_or_makes() {
 /// Network file systems and quotas report at close(2) that bytes were lost, and cat(1) says 1. These said 0.
 #[test]
 fn a_close_that_fails_is_not_a_success() {
-    if !has_tool("strace", "a close that fails") {
+    if !strace::available("a close that fails") {
         return;
     }
     let world = World::new();

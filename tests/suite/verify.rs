@@ -222,15 +222,12 @@ fn one_thing_wrong() {
     world.default_library();
     // None of them for the want of something else.
     world.verify(&mutilations::plain::good()).silent();
-    for (n, case) in mutilations::plain::cases().into_iter().enumerate() {
+    for case in mutilations::plain::cases() {
         let restore = world.cmd("vpo-unpack-restore").args(["--yes"]).input(&case.bytes);
         unchanged(&world.home(), || restore.run().fails(46, &[case.message]));
-        // They are refused before it is known where they would go.
-        if n % 4 == 0 {
-            let save = world.cmd("vpo-verify").args(["--save", "x.tar.gz"]).input(&case.bytes);
-            save.run().exits(46);
-            assert!(!world.path("x.tar.gz").exists(), "{}", case.name);
-        }
+        let save = world.cmd("vpo-verify").args(["--save", "x.tar.gz"]).input(&case.bytes);
+        save.run().exits(46);
+        assert!(!world.path("x.tar.gz").exists(), "{}", case.name);
     }
     world.clean();
 }
