@@ -46,10 +46,8 @@ impl Nas {
         write_executable(
             &root.join("session"),
             format!(
-                "#!/bin/sh\nHOME={home}; TMPDIR={tmp}; PATH={bin}:$PATH; LC_ALL=C.UTF-8\n\
-                 export HOME TMPDIR PATH LC_ALL\ncd; echo $PPID >>../sessions\nexec sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
-                home = home.display(),
-                tmp = root.join("tmp").display(),
+                "#!/bin/sh\nPATH={bin}:$PATH; export PATH\ncd; echo $PPID >>../sessions\n\
+                 exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n",
                 bin = root.join("bin").display(),
             )
             .as_bytes(),
@@ -107,10 +105,12 @@ impl Nas {
 fn start(root: &Path) -> (Child, u16) {
     for _ in 0..10 {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The home is set before the login shell starts: one with its own ~/.bashrc is nobody's test.
         let config = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {root}/host_key\nPidFile none\n\
              AuthorizedKeysFile {root}/authorized_keys\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nForceCommand {root}/session\n",
+             KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nForceCommand {root}/session\n\
+             SetEnv HOME={root}/nas TMPDIR={root}/tmp LC_ALL=C.UTF-8\n",
             root = root.display()
         );
         std::fs::write(root.join("sshd_config"), config).unwrap();

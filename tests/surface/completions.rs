@@ -284,14 +284,14 @@ fn zsh_knows_commands_backups_and_values() {
 
 /// What stands on each of these lines after a tab: in one shell, for its start takes most of a second.
 fn zsh(place: &Place, lines: &[&str]) -> Vec<String> {
-    let typed: String = lines.iter().map(|line| format!(" $'{line}\\t\\x18'")).collect();
+    let typed: String = lines.iter().map(|line| format!(" $'{line}\\t\\x14'")).collect();
     let script = format!(
         r#"
         zmodload zsh/zpty
-        zpty -b z zsh -f -i
+        zpty z zsh -f -i
         zpty -w z 'PS1= PS2= RPS1=; stty -echo; unsetopt zle_bracketed_paste 2>/dev/null; unset zle_bracketed_paste'
         zpty -w z 'fpath=({completions} $fpath); autoload -U compinit; compinit -u -D'
-        zpty -w z 'show() {{ print -r -- "<<<$BUFFER>>>"; BUFFER=; zle accept-line }}; zle -N show; bindkey "^X" show'
+        zpty -w z 'show() {{ print -r -- "<<<$BUFFER>>>"; BUFFER=; zle accept-line }}; zle -N show; bindkey "^T" show'
         zpty -w z 'bindkey "^I" complete-word; setopt no_auto_list no_list_beep; echo READY:$((1+1))'
         zpty -r z text '*READY:2*'
         for line in{typed}; do
