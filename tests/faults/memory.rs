@@ -79,7 +79,7 @@ fn memory_does_not_grow_with_the_library() {
 fn the_memory_of_a_comparison_does_not_grow() {
     let world = World::new();
     let empty = world.path("empty.db");
-    for (id, index) in [("INTEGER PRIMARY KEY", "UNIQUE"), ("", "")] {
+    for (id, index, sampled) in [("INTEGER PRIMARY KEY", "UNIQUE", 0), ("", "", 1)] {
         let mut peaks = Vec::new();
         for (name, n) in [("small.db", 10_000), ("large.db", 100_000)] {
             let large = world.path(format!("{index}{name}"));
@@ -96,7 +96,13 @@ fn the_memory_of_a_comparison_does_not_grow() {
             );
             let _ = std::fs::remove_file(&empty);
             sqlite(&empty, &schema);
-            for (old, new) in [(&empty, &large), (&large, &empty)] {
+            let ways = [(&empty, &large), (&large, &empty)];
+            let tried = if exhaustive() {
+                &ways[..]
+            } else {
+                &ways[sampled..=sampled]
+            };
+            for (old, new) in tried {
                 let diff = world.cmd("vpo-diff").arg("--json").args([old, new]);
                 peaks.push(peak(diff.stdout(std::process::Stdio::null())));
             }
@@ -139,7 +145,7 @@ fn long_values_are_not_damage() {
 #[test]
 fn too_little_memory_is_not_damage() {
     let world = World::new();
-    world.make_library(&files(4000));
+    world.make_library(&files(1500));
     write(world.path("good.tar.gz"), &world.archive_of(&world.library()));
     let bytes = read(world.library());
     let before = dump(&world.library());
