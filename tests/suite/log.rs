@@ -32,7 +32,7 @@ fn what_a_signal_ended() {
     let world = World::new();
     // More than the pipes on the way hold.
     world.make_library(&Sample {
-        size: Size::Bytes(6_000_000),
+        size: Size::Bytes(6 << 20),
         ..Sample::default()
     });
     write(world.path("a.tar.gz"), &world.archive_of(&world.library()));

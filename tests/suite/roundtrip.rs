@@ -8,7 +8,7 @@ use crate::support::*;
 /// snapshot | pack > x; verify; restore; and the bytes are those of the library.
 #[track_caller]
 fn there_and_back(world: &World, library: &Path) -> Vec<u8> {
-    let archive = world.archive_of(library);
+    let archive = world.archive_anew(library);
     world.verify(&archive).silent();
     let restored = world.path("restored.db");
     let restore = world
@@ -128,14 +128,14 @@ fn committed_rows_that_are_only_in_the_log() {
 fn a_backup_of_a_backup_is_the_same() {
     let world = World::new();
     world.default_library();
-    let first = world.archive_of(&world.library());
+    let first = world.archive_anew(&world.library());
     world
         .cmd("vpo-unpack-restore")
         .args(["--db", "again.db"])
         .input(&first)
         .run()
         .ok();
-    same("the second", &world.archive_of(&world.path("again.db")), &first);
+    same("the second", &world.archive_anew(&world.path("again.db")), &first);
 }
 
 /// Where a library is replaced, the restored one holds the same, and so do all backups of it from then on.
@@ -154,7 +154,7 @@ fn back_and_forth_over_a_living_library() {
             },
             &other,
         );
-        let archive = world.archive_of(&other);
+        let archive = world.archive_anew(&other);
         world
             .cmd("vpo-unpack-restore")
             .arg("--yes")
@@ -164,7 +164,7 @@ fn back_and_forth_over_a_living_library() {
         let content = dump(&world.library());
         same_content("restored", &content, &dump(&other));
         assert_ne!(content, before);
-        let again = world.archive_of(&world.library());
+        let again = world.archive_anew(&world.library());
         same_content("backed up again", &dump_bytes(&unpack(&again).0), &content);
         before = content;
     }

@@ -260,7 +260,7 @@ fn a_damaged_library_gives_no_whole_stream() {
 fn a_stalled_reader_holds_no_writer_off_in_wal_mode() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(5 << 20),
+        size: Size::Bytes(6 << 20),
         ..Sample::default()
     });
     let expected = dump(&world.library());
@@ -281,7 +281,7 @@ fn a_stalled_reader_holds_no_writer_off_in_wal_mode() {
 fn a_stalled_reader_holds_no_writer_off_in_rollback_mode() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(5 << 20),
+        size: Size::Bytes(6 << 20),
         ..rollback(0)
     });
     let before = read(world.library());
@@ -438,7 +438,7 @@ fn a_reader_that_goes_away_leaves_no_trace() {
     let world = World::new();
     for journal in [Journal::Wal, Journal::Delete] {
         world.make_library(&Sample {
-            size: Size::Bytes(5 << 20),
+            size: Size::Bytes(6 << 20),
             journal,
             ..Sample::default()
         });
@@ -574,7 +574,7 @@ fn a_temporary_directory_with_a_hard_name() {
 fn progress_does_not_change_the_stream() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(4 << 20),
+        size: Size::Bytes(6 << 20),
         ..Sample::default()
     });
     let out = world.cmd("vpo-snapshot").arg("--progress").run().silent();

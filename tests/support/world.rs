@@ -1,10 +1,13 @@
 //! The world that a test runs in: a temporary home with a pinned environment.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
+use super::archive::sha256;
 use super::database::{files, make};
-use super::files::write;
+use super::files::{beside, read, write};
 use super::output::Output;
 use super::process::{Cmd, executable, pipeline};
 use crate::generate::{Facts, Sample};
@@ -96,8 +99,25 @@ impl World {
         self.make_library(&Sample::default())
     }
 
-    /// The archive that the programs make of the library at `path`.
+    /// The archive of the library at `path`; of equal ones that nobody has open it is only made once.
     pub fn archive_of(&self, path: &Path) -> Vec<u8> {
+        static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+        if ["-wal", "-journal"].iter().any(|suffix| beside(path, suffix).exists()) {
+            return self.archive_anew(path);
+        }
+        let key = sha256(&read(path));
+        if let Some(known) = MADE.lock().unwrap().get(&key) {
+            return known.clone();
+        }
+        let archive = self.archive_anew(path);
+        if archive.len() < 1 << 20 {
+            MADE.lock().unwrap().insert(key, archive.clone());
+        }
+        archive
+    }
+
+    /// The archive that the programs now make of the library at `path`.
+    pub fn archive_anew(&self, path: &Path) -> Vec<u8> {
         let snapshot = self.cmd("vpo-snapshot").arg(path);
         pipeline([snapshot, self.cmd("vpo-pack").args(["--created-at", TIME])]).ok()
     }
