@@ -619,9 +619,9 @@ fn a_writer_does_not_wait_for_a_slow_reader() {
 #[test]
 fn a_signal_while_the_reader_stalls() {
     for journal in [Journal::Wal, Journal::Delete] {
+        let world = World::new();
+        let (empty, _) = long_report(&world, journal);
         for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
-            let world = World::new();
-            let (empty, _) = long_report(&world, journal);
             unchanged(&world.home(), || {
                 let mut running = world.cmd("vpo-diff").arg(&empty).arg(world.library()).start();
                 running.take(1);

@@ -165,12 +165,12 @@ fn the_time_is_now_where_none_is_given() {
 fn output_leaves_before_the_input_has_come() {
     let world = World::new();
     world.make_library(&Sample {
-        size: Size::Bytes(10 << 20),
+        size: Size::Bytes(6 << 20),
         ..Sample::default()
     });
     let database = read(world.library());
     world.cmd("vpo-snapshot").args(["--stats", "stats"]).run().silent();
-    for args in [&["--threads", "2", "--stats", "stats"][..], &["--threads", "2"]] {
+    for args in [&["--threads", "1", "--stats", "stats"][..], &["--threads", "1"]] {
         let mut running = world.cmd("vpo-pack").args(args).input_pipe().start();
         let mut stdout = running.stdout.take().unwrap();
         let arrived = Arc::new(Mutex::new(Vec::new()));
@@ -186,10 +186,10 @@ fn output_leaves_before_the_input_has_come() {
                 archive.lock().unwrap().extend_from_slice(&piece[..n]);
             }
         });
-        let (head, tail) = database.split_at(8 << 20);
+        let (head, tail) = database.split_at(5 << 20);
         running.feed(head);
-        // With a fifth of the database still to come.
-        wait_until("a megabyte of output", || arrived.lock().unwrap().len() > 1 << 20);
+        // With a sixth of the database still to come.
+        wait_until("half a megabyte of output", || arrived.lock().unwrap().len() > 1 << 19);
         running.feed(tail);
         running.finish().silent();
         reader.join().unwrap();

@@ -23,10 +23,10 @@ fn reused(out: &Output) -> (usize, usize) {
     (number(reused), number(rest.strip_suffix(" blocks").unwrap()))
 }
 
-/// The bytes of the default library of 300 files, and those after each of some changes.
+/// The bytes of a library of 200 files, and those after each of some changes.
 fn days(world: &World) -> Vec<(&'static str, Vec<u8>)> {
     let path = world.path("days.db");
-    make(&files(300), &path);
+    make(&files(200), &path);
     let mut days = vec![("the first day", read(&path))];
     for (what, sql) in [
         ("nothing", ""),

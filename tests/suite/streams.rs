@@ -462,12 +462,12 @@ fn a_log_that_nobody_reads() {
 fn the_facts_go_through_a_fifo() {
     for journal in [Journal::Wal, Journal::Delete] {
         let world = World::new();
-        world.make_library(&Sample { journal, ..files(1000) });
+        world.make_library(&Sample { journal, ..files(300) });
         world.tool("mkfifo").arg("fifo").run().ok();
         let snapshot = world.cmd("vpo-snapshot").args(["--stats", "fifo"]);
         let pack = world.cmd("vpo-pack").args(["--stats", "fifo"]);
         let archive = pipeline([snapshot, pack]).ok();
-        assert_eq!(unpack(&archive).1["file_count"], 1000);
+        assert_eq!(unpack(&archive).1["file_count"], 300);
         world.verify(&archive).ok();
         // The facts come later than the database.
         let mut pack = world.cmd("vpo-pack").args(["--stats", "fifo"]).input_pipe().start();

@@ -320,7 +320,7 @@ fn a_dry_run_of_a_backup() {
     for (size, log) in [
         (Size::Files(0), false),
         (Size::Files(300), true),
-        (Size::Bytes(8 << 20), false),
+        (Size::Bytes(4 << 20), false),
     ] {
         let facts = world.make_library(&Sample {
             size,
