@@ -418,8 +418,11 @@ fn looks() -> Vec<(&'static str, Look, Look)> {
     ]
 }
 
-/// Every `step`th from `first` on.
-fn pairs(first: usize, step: usize) -> impl Iterator<Item = Pair> {
+/// In which journal modes the old library may be: WAL or not.
+const BOTH: &[bool] = &[true, false];
+
+/// Of those in these journal modes every `step`th from `first` on.
+fn pairs(modes: &'static [bool], first: usize, step: usize) -> impl Iterator<Item = Pair> {
     let libraries = looks().into_iter().flat_map(|(name, old, new)| {
         let old = Old::Library(old);
         [(name, true, old, new), (name, false, old, new)]
@@ -435,20 +438,20 @@ fn pairs(first: usize, step: usize) -> impl Iterator<Item = Pair> {
         ),
         ("an empty file", false, Old::Empty, NEW),
     ];
-    let all = libraries.chain(others);
+    let all = libraries.chain(others).filter(|(_, wal, ..)| modes.contains(wal));
     let those = all.skip(first).step_by(step);
     those.map(|(name, wal, old, new)| Pair::of(name, wal, old, new))
 }
 
 /// All of them, or in a sampled run every ninth from `first` on: of both journal modes, for these take turns.
-fn chosen_pairs(first: usize) -> impl Iterator<Item = Pair> {
+fn chosen_pairs(modes: &'static [bool], first: usize) -> impl Iterator<Item = Pair> {
     let (first, step) = if exhaustive() { (0, 1) } else { (first, 9) };
-    pairs(first, step)
+    pairs(modes, first, step)
 }
 
 #[test]
 fn undisturbed() {
-    for pair in pairs(0, if exhaustive() { 1 } else { 3 }) {
+    for pair in pairs(BOTH, 0, if exhaustive() { 1 } else { 3 }) {
         restored(&pair);
     }
 }
@@ -478,7 +481,7 @@ fn restored(pair: &Pair) {
 /// query finds the new content, whatever was in the cache.
 #[test]
 fn beside_an_idle_connection() {
-    for pair in chosen_pairs(2) {
+    for pair in chosen_pairs(BOTH, 2) {
         let name = &pair.name;
         let mut idle = Peer::open(&pair.world.library());
         // What it has read is in its cache.
@@ -516,29 +519,46 @@ fn beside_an_idle_connection() {
 }
 
 #[test]
-fn killed_at_any_step() {
+fn killed_at_any_step_in_wal_mode() {
+    killed_at_any_step("WAL mode", &[true], 0);
+}
+
+#[test]
+fn killed_at_any_step_with_a_rollback_journal() {
+    killed_at_any_step("a rollback journal", &[false], 2);
+}
+
+/// Two tests: to kill an exhaustive run's programs one after the other takes a third of an hour.
+fn killed_at_any_step(mode: &str, modes: &'static [bool], first: usize) {
     if !available("kills at every step of a replacement") {
         return;
     }
     let (mut old, mut new) = (0, 0);
-    for pair in chosen_pairs(0) {
-        let (before, after) = kill(&pair, SAMPLE);
+    for pair in chosen_pairs(modes, first) {
+        let (before, after) = kill(&pair);
         old += before;
         new += after;
     }
     assert!(old > 0 && new > 0, "{old} {new}");
     figures(&format!(
-        "replacement: {} kill points survived, {old} with the old content, {new} with the new",
+        "replacement, {mode}: {} kill points survived, {old} with the old content, {new} with the new",
         old + new
     ));
 }
 
-/// Kills a restore at every step, or so many of them; how often the old and the new content was there.
-fn kill(pair: &Pair, sample: usize) -> (usize, usize) {
+/// Kills a restore at every step, or in a sampled run at two of them, one on each side of the commit; how often the old and
+/// the new content was there.
+fn kill(pair: &Pair) -> (usize, usize) {
     let (mut old, mut new) = (0, 0);
     let counts = pair.counts(CHANGING);
     let steps = steps(&counts);
-    for i in chosen(steps.len(), sample) {
+    let last = steps.len() - 1;
+    let tried = if exhaustive() {
+        (0..=last).collect()
+    } else {
+        vec![last / 2, last]
+    };
+    for i in tried {
         let (call, n) = steps[i];
         let what = format!("killed at {call} {n}");
         pair.saved.put_back();
@@ -577,7 +597,7 @@ fn with_any_call_failing() {
         return;
     }
     let (mut done, mut but, mut not, mut wrong) = (0, 0, 0, Vec::new());
-    for pair in chosen_pairs(1) {
+    for pair in chosen_pairs(BOTH, 1) {
         let changing = |call: &str| !["read", "pread64"].contains(&call);
         let calls: Vec<_> = FAILING
             .iter()
