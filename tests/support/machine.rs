@@ -26,6 +26,18 @@ pub fn at_leisure(what: &str) -> bool {
     exhaustive()
 }
 
+/// Whoever starts the tests may ignore these signals: a shell does so for what it runs in the background, and nohup(1). The
+/// programs would go on to, as they should, and what waits for one to be ended would wait for ever.
+pub(super) fn heed_signals() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGHUP] {
+            // Safety: the default action runs no code of this process.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+    });
+}
+
 /// Where other people's programs are; sshd is among the administrator's.
 pub(super) const SYSTEM_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
 

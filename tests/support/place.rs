@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::database::{dump, make, sqlite};
 use super::files::write_executable;
-use super::machine::SYSTEM_PATH;
+use super::machine::{SYSTEM_PATH, heed_signals};
 use super::process::{PROGRAMS, collect, executable, patience};
 use super::world::no_temporary_files;
 use crate::generate::Facts;
@@ -63,6 +63,7 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
+        heed_signals();
         let guard = tempfile::Builder::new().prefix("vpo-recipe-").tempdir().unwrap();
         let root = guard.path().canonicalize().unwrap();
         for directory in ["bin", "home/.vpo", "tmp"] {

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use super::archive::sha256;
 use super::database::{files, make};
 use super::files::{beside, read, write};
+use super::machine::heed_signals;
 use super::output::Output;
 use super::process::{Cmd, executable, pipeline};
 use crate::generate::{Facts, Sample};
@@ -36,6 +37,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        heed_signals();
         let guard = tempfile::Builder::new().prefix("vpo 100%41?#").tempdir().unwrap();
         let root = guard.path().canonicalize().unwrap();
         for dir in ["home", "home/.vpo", "tmp", "work"] {
