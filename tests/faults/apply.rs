@@ -528,7 +528,8 @@ fn killed_at_any_step_with_a_rollback_journal() {
     killed_at_any_step("a rollback journal", &[false], 2);
 }
 
-/// Two tests: to kill an exhaustive run's programs one after the other takes a third of an hour.
+/// Two tests: to kill an exhaustive run's programs one after the other takes a third of an hour. In a sampled run the
+/// pairs from `first` on, so that the two try libraries of other kinds.
 fn killed_at_any_step(mode: &str, modes: &'static [bool], first: usize) {
     if !available("kills at every step of a replacement") {
         return;
@@ -546,8 +547,8 @@ fn killed_at_any_step(mode: &str, modes: &'static [bool], first: usize) {
     ));
 }
 
-/// Kills a restore at every step, or in a sampled run at two of them, one on each side of the commit; how often the old and
-/// the new content was there.
+/// Kills a restore at every step, or in a sampled run at the one in the middle of the list and at its last, which came
+/// before and after the commit of each pair that differs, as tried; how often the old and the new content was there.
 fn kill(pair: &Pair) -> (usize, usize) {
     let (mut old, mut new) = (0, 0);
     let counts = pair.counts(CHANGING);

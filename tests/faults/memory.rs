@@ -79,6 +79,7 @@ fn memory_does_not_grow_with_the_library() {
 fn the_memory_of_a_comparison_does_not_grow() {
     let world = World::new();
     let empty = world.path("empty.db");
+    // Both ways, but for a sampled run: one of each kind.
     for (id, index, sampled) in [("INTEGER PRIMARY KEY", "UNIQUE", 0), ("", "", 1)] {
         let mut peaks = Vec::new();
         for (name, n) in [("small.db", 10_000), ("large.db", 100_000)] {

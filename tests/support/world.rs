@@ -101,7 +101,7 @@ impl World {
         self.make_library(&Sample::default())
     }
 
-    /// The archive of the library at `path`; of equal ones that nobody has open it is only made once.
+    /// The archive of the library at `path`, to which nobody writes meanwhile; of equal ones it is only made once.
     pub fn archive_of(&self, path: &Path) -> Vec<u8> {
         static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
         if ["-wal", "-journal"].iter().any(|suffix| beside(path, suffix).exists()) {
